@@ -1,0 +1,1 @@
+"""Where alerts are kept: the port, and a book in memory."""
