@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from alerts.alert import FeedEntry
+from alerts.delivery import NotSent, Sent
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
-    """The channel took it. `detail` is what is worth keeping of its answer."""
-
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotSent:
-    """The channel did not take it. `permanent`: trying again cannot help."""
-
-    detail: str
-    permanent: bool
+__all__ = ["Channel", "NotSent", "Sent"]
 
 
 class Channel(Protocol):
@@ -33,3 +20,7 @@ class Channel(Protocol):
     name: str
 
     def send(self, entry: FeedEntry, *, message_id: str) -> Sent | NotSent: ...
+
+    def close(self) -> None:
+        """Let go of connections; sending afterwards is an error."""
+        ...

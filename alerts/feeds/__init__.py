@@ -1,0 +1,1 @@
+"""What others pull: pure renderers of the numbered feed."""

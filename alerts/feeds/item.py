@@ -1,0 +1,142 @@
+"""One feed entry as its readers see it: the JSON Feed 1.1 item that every renderer and every webhook carries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal, TypedDict
+from uuid import UUID, uuid5
+
+from alerts.alert import FeedEntry, Figure, Severity, TransitionKind
+
+Lang = Literal["zh", "en"]
+
+LANGUAGE_TAGS: Mapping[Lang, str] = {"zh": "zh-CN", "en": "en"}
+
+SEVERITY_WORDS: Mapping[Severity, Mapping[Lang, str]] = {
+    Severity.INFO: {"zh": "提示", "en": "info"},
+    Severity.YELLOW: {"zh": "黄色", "en": "yellow"},
+    Severity.ORANGE: {"zh": "橙色", "en": "orange"},
+    Severity.RED: {"zh": "红色", "en": "red"},
+}
+TRANSITION_WORDS: Mapping[TransitionKind, Mapping[Lang, str]] = {
+    TransitionKind.OPENED: {"zh": "新预警", "en": "opened"},
+    TransitionKind.ESCALATED: {"zh": "升级", "en": "escalated"},
+    TransitionKind.EASED: {"zh": "降级", "en": "eased"},
+    TransitionKind.ACKNOWLEDGED: {"zh": "已确认", "en": "acknowledged"},
+    TransitionKind.SNOOZED: {"zh": "已暂缓", "en": "snoozed"},
+    TransitionKind.ACCEPTED: {"zh": "已接受", "en": "accepted"},
+    TransitionKind.RESOLVED: {"zh": "已解除", "en": "resolved"},
+    TransitionKind.REOPENED: {"zh": "再次预警", "en": "reopened"},
+}
+
+
+class EscrowFacts(TypedDict):
+    """The machine's part of an item. `uscc`, `account_no`, `bank` and `district` are null where they do not apply."""
+
+    seq: int
+    alert_id: str
+    transition: str
+    reason: str
+    rule: str
+    severity: str
+    standing: str
+    uscc: str | None
+    account_no: str | None
+    bank: str | None
+    district: str | None
+    subject: str
+    period: str
+    as_of: str
+    recorded_at: str
+    why: str
+    why_en: str
+    figures: dict[str, Figure]
+    audit_seq: int
+    audit_head: str
+
+
+class FeedItem(TypedDict):
+    """A JSON Feed 1.1 item; instants are RFC 3339 with a zone."""
+
+    id: str
+    url: str
+    title: str
+    content_text: str
+    date_published: str
+    language: str
+    tags: list[str]
+    _escrow: EscrowFacts
+
+
+def feed_item(entry: FeedEntry, *, home_url: str, lang: Lang = "zh") -> FeedItem:
+    """Return the item of a feed entry. `lang` picks the title; the content always says it in both languages.
+
+    Only `url` depends on `home_url`: the id is made from the entry's number and its place in the audit chain, so it
+    stays the same when the service moves, and two services never share one.
+    """
+    zh, en = clean(entry.why.zh), clean(entry.why.en)
+    return {
+        "id": item_urn(entry),
+        "url": f"{home_url.rstrip('/')}/#alert-{entry.alert_id}",
+        "title": _title(entry, zh if lang == "zh" else en, lang),
+        "content_text": f"{zh}\n{en}",
+        "date_published": entry.recorded_at.isoformat(),
+        "language": LANGUAGE_TAGS[lang],
+        "tags": [entry.severity.value, entry.transition.value, clean(entry.key.rule)],
+        "_escrow": _facts(entry, zh, en),
+    }
+
+
+def item_urn(entry: FeedEntry) -> str:
+    """The entry's stable id, `urn:uuid:...` (RFC 4122, version 5)."""
+    return f"urn:uuid:{uuid5(_ENTRIES, f'{entry.seq}:{entry.audit_head}')}"
+
+
+def clean(text: str) -> str:
+    """The text without what neither XML 1.0 nor UTF-8 can carry: control characters and lone surrogates."""
+    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _title(entry: FeedEntry, sentence: str, lang: Lang) -> str:
+    severity, transition = SEVERITY_WORDS[entry.severity][lang], TRANSITION_WORDS[entry.transition][lang]
+    one_line = " ".join(sentence.split())
+    return f"【{severity}·{transition}】{one_line}" if lang == "zh" else f"[{severity}, {transition}] {one_line}"
+
+
+def _facts(entry: FeedEntry, zh: str, en: str) -> EscrowFacts:
+    return {
+        "seq": entry.seq,
+        "alert_id": entry.alert_id,
+        "transition": entry.transition.value,
+        "reason": entry.reason.value,
+        "rule": clean(entry.key.rule),
+        "severity": entry.severity.value,
+        "standing": clean(entry.standing),
+        "uscc": _label(entry, "uscc"),
+        "account_no": _label(entry, "account_no"),
+        "bank": _label(entry, "bank"),
+        "district": _label(entry, "district"),
+        "subject": clean(entry.key.subject),
+        "period": clean(entry.key.period),
+        "as_of": entry.as_of.isoformat(),
+        "recorded_at": entry.recorded_at.isoformat(),
+        "why": zh,
+        "why_en": en,
+        "figures": {
+            clean(name): clean(figure) if isinstance(figure, str) else figure for name, figure in entry.figures.items()
+        },
+        "audit_seq": entry.audit_seq,
+        "audit_head": entry.audit_head,
+    }
+
+
+def _label(entry: FeedEntry, name: str) -> str | None:
+    """A label, or None: an empty one is as good as none."""
+    return clean(entry.labels.get(name, "")) or None
+
+
+_ENTRIES = UUID("5f0c2f0e-6f0b-5c53-9d4e-0b6a6f2f7a11")
+# XML 1.0, production [2] Char: tab, line feed, carriage return and everything from space on, but no surrogates,
+# no U+FFFE and no U+FFFF. C1 controls are allowed there but mean nothing in a sentence.
+_UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
