@@ -45,7 +45,7 @@ _RANK = {Level.INFO: 1, Level.YELLOW: 2, Level.ORANGE: 3, Level.RED: 4}
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """One sentence in both languages, with the names of its figures in braces: `holds {balance}, the floor is {required}`."""
+    """One sentence in both languages, its figures' names in braces: `holds {balance}, the floor is {required}`."""
 
     zh: str
     en: str

@@ -1,0 +1,1 @@
+"""What people start: each changes one thing, once, under a name."""

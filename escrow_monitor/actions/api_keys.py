@@ -1,0 +1,30 @@
+"""Make and revoke API keys, each under a name and in the audit record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from escrow_monitor.errors import UsageError
+from escrow_monitor.records import audit, keys
+from escrow_monitor.records.database import Database
+from escrow_monitor.records.keys import KeyInfo
+
+
+def create_key(
+    database: Database, *, name: str, scopes: Sequence[str], expires_after: timedelta, actor: str, now: datetime
+) -> tuple[KeyInfo, str]:
+    """Make a key; its secret is returned this once and only its hash is kept."""
+    with database.write() as session:
+        key, secret = keys.create(session, name=name, scopes=scopes, expires_at=now + expires_after, now=now)
+        payload = {"key_id": key.key_id, "name": name, "scopes": sorted(key.scopes), "expires_at": str(key.expires_at)}
+        audit.append(session, kind="key.created", actor=actor, payload=payload, now=now)
+    return key, secret
+
+
+def revoke_key(database: Database, *, key_id: str, actor: str, now: datetime) -> None:
+    """Close a key for good. Raises UsageError if no open key has this id."""
+    with database.write() as session:
+        if not keys.revoke(session, key_id, now=now):
+            raise UsageError(f"no open key has the id {key_id}: see keys list")
+        audit.append(session, kind="key.revoked", actor=actor, payload={"key_id": key_id}, now=now)

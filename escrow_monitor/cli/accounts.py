@@ -1,0 +1,241 @@
+"""Commands for accounts and institutions and how they stand."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from escrow_monitor.cli.frame import ZONE, AsJson, Frame, frame_of
+from escrow_monitor.cli.output import print_json, print_table, say
+from escrow_monitor.errors import UsageError
+
+if TYPE_CHECKING:
+    from escrow_monitor.domain.accounts import Balance
+    from escrow_monitor.records.positions import CheckedAccount
+    from escrow_monitor.wiring import App
+
+accounts_group = typer.Typer(no_args_is_help=True, help="Supervised accounts and how they stand.")
+institutions_group = typer.Typer(no_args_is_help=True, help="Training institutions and how they stand.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.add_typer(accounts_group, name="accounts")
+    app.add_typer(institutions_group, name="institutions")
+
+
+@accounts_group.command("list")
+def list_accounts(
+    context: typer.Context,
+    standing: Annotated[str | None, typer.Option(help="met, breached or unknown")] = None,
+    bank: Annotated[str | None, typer.Option()] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every account with its balance, its floor and how it stands. Exit 1 when any is not met."""
+    from escrow_monitor.domain.findings import Standing
+    from escrow_monitor.records.positions import checked_accounts
+
+    frame = frame_of(context)
+    if standing is not None and standing not in set(Standing):
+        raise UsageError(f"there is no standing {standing!r}; choose {', '.join(Standing)}")
+    with frame.app() as app, app.database.read() as session:
+        found = checked_accounts(
+            session, standing=None if standing is None else Standing(standing), bank=bank, limit=None
+        )
+    if as_json:
+        print_json([account_json(one) for one in found])
+    else:
+        print_table(
+            ("account", "bank", "institution", "balance CNY", "floor CNY", "coverage", "standing", "level"),
+            [_row(one) for one in found],
+        )
+    raise typer.Exit(1 if any(one.standing.standing != "met" for one in found) else 0)
+
+
+@accounts_group.command("show")
+def show_account(context: typer.Context, account_no: str, as_json: AsJson = False) -> None:
+    """One account: balances, floor clause by clause, every rule's sentence, covered days."""
+    from escrow_monitor.records.positions import checked_accounts
+    from escrow_monitor.records.statements import coverage
+
+    frame = frame_of(context)
+    with frame.app() as app:
+        with app.database.read() as session:
+            found = checked_accounts(session, account_nos=[account_no])
+            covered = coverage(session, account_no)
+        if not found:
+            raise UsageError(f"account {account_no} is not known: see accounts list")
+        findings = _findings_now(app, account_no)
+    one = found[0]
+    if as_json:
+        document = account_json(one)
+        document["findings"] = findings
+        document["covered_from"], document["covered_to"] = covered[0].covered_from, covered[0].covered_to
+        document["missing_days"] = [day.isoformat() for day in covered[0].gaps]
+        print_json(document)
+        return
+    name = one.institution.name if one.institution else frame.pick(zh="未登记机构", en="institution not registered")
+    say(f"{account_no}  {one.account.bank}  {name}")
+    say(f"  booked   {_balance(frame, one.booked)}")
+    say(f"  closing  {_balance(frame, one.closing)}")
+    say(f"  days     {covered[0].covered_from} .. {covered[0].covered_to}, {covered[0].gap_count} missing")
+    if one.last_refusal is not None:
+        say(f"  last answer refused: {one.last_refusal}")
+    for finding in findings:
+        say(
+            f"  {finding['standing']:<9} {finding['level'] or '-':<7} {finding['rule']:<15} "
+            f"{finding['why'] if frame.language == 'zh' else finding['why_en']}"
+        )
+
+
+def _findings_now(app: App, account_no: str) -> list[dict[str, object]]:
+    """What every rule says of one account now, met ones too; nothing is recorded."""
+    from escrow_monitor.records.positions import positions_due
+    from escrow_monitor.rounds.check_balances import LOOK_BACK_DAYS, as_json, examine
+
+    now = app.clock.now()
+    with app.database.read() as session:
+        due = [
+            one
+            for chunk in positions_due(
+                session,
+                now=now,
+                policy_version=app.policies.version,
+                account_nos=[account_no],
+                everything=True,
+                days_from=now.astimezone(ZONE).date() - timedelta(days=LOOK_BACK_DAYS),
+                large_debit_fen_min=app.policies.large_debit_minor_units_min(),
+            )
+            for one in chunk
+        ]
+    return [as_json(finding) for one in due for finding in examine(one, policies=app.policies, now=now).findings]
+
+
+@institutions_group.command("list")
+def list_institutions(context: typer.Context, as_json: AsJson = False) -> None:
+    """Every institution with its accounts and the worst of how they stand."""
+    from escrow_monitor.records.accounts import institutions
+    from escrow_monitor.records.positions import checked_accounts
+
+    frame = frame_of(context)
+    with frame.app() as app, app.database.read() as session:
+        known = institutions(session)
+        held: dict[str, list[CheckedAccount]] = {}
+        for one in checked_accounts(session, limit=None):
+            held.setdefault(one.account.uscc or "", []).append(one)
+    rows = [
+        {
+            "uscc": each.uscc,
+            "name": each.name,
+            "kind": each.kind,
+            "district": each.district,
+            "status": each.status.value,
+            "accounts": len(held.get(each.uscc, ())),
+            "standing": _worst([one.standing.standing.value for one in held.get(each.uscc, ())]),
+        }
+        for each in known
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(
+            ("uscc", "name", "district", "accounts", "standing"),
+            [(row["uscc"], row["name"], row["district"], row["accounts"], row["standing"]) for row in rows],
+        )
+
+
+@institutions_group.command("show")
+def show_institution(context: typer.Context, uscc: str, as_json: AsJson = False) -> None:
+    """One institution and its accounts."""
+    from escrow_monitor.records.accounts import institution
+    from escrow_monitor.records.positions import checked_accounts
+
+    frame = frame_of(context)
+    with frame.app() as app, app.database.read() as session:
+        found = institution(session, uscc)
+        held = checked_accounts(session, uscc=uscc, limit=None)
+    if found is None:
+        raise UsageError(f"institution {uscc} is not known: see institutions list")
+    if as_json:
+        print_json(
+            {
+                "uscc": found.uscc,
+                "name": found.name,
+                "kind": found.kind,
+                "district": found.district,
+                "status": found.status.value,
+                "policy": found.policy,
+                "accounts": [account_json(one) for one in held],
+            }
+        )
+        return
+    say(f"{found.uscc}  {found.name}  {found.district or '-'}  {found.status.value}")
+    for one in held:
+        say("  " + "  ".join("" if cell is None else str(cell) for cell in _row(one)))
+        for finding in one.standing.findings:
+            say(f"    {finding['why'] if frame.language == 'zh' else finding['why_en']}")
+
+
+def account_json(one: CheckedAccount) -> dict[str, object]:
+    """An account with its standing as JSON: money as text and in fen, unknown as null."""
+    from escrow_monitor.domain.money import decimal_text
+
+    account, standing = one.account, one.standing
+
+    def text(fen: int | None) -> str | None:
+        return None if fen is None else decimal_text(fen, account.currency)
+
+    return {
+        "account_no": account.account_no,
+        "uscc": account.uscc,
+        "bank": account.bank,
+        "currency": account.currency,
+        "purpose": account.purpose.value,
+        "mode": account.mode.value,
+        "standing": standing.standing.value,
+        "level": None if standing.level is None else standing.level.value,
+        "balance": text(standing.balance_fen),
+        "balance_fen": standing.balance_fen,
+        "required": text(standing.required_fen),
+        "required_fen": standing.required_fen,
+        "required_complete": standing.required_complete,
+        "below_since": None if standing.below_since is None else standing.below_since.isoformat(),
+        "checked_at": None if one.checked_at is None else one.checked_at.isoformat(),
+        "findings": list(standing.findings),
+    }
+
+
+def _row(one: CheckedAccount) -> tuple[object, ...]:
+    from escrow_monitor.domain.money import decimal_text
+
+    account, standing = one.account, one.standing
+    balance, required = standing.balance_fen, standing.required_fen
+    return (
+        account.account_no,
+        account.bank,
+        one.institution.name if one.institution else None,
+        None if balance is None else decimal_text(balance, account.currency),
+        None
+        if required is None
+        else ("" if standing.required_complete else ">= ") + decimal_text(required, account.currency),
+        None if balance is None or not required else f"{balance * 100 // required} %",
+        standing.standing.value,
+        None if standing.level is None else standing.level.value,
+    )
+
+
+def _balance(frame: Frame, balance: Balance) -> str:
+    from escrow_monitor.domain.accounts import Known
+
+    if isinstance(balance, Known):
+        return f"{balance.amount} ({balance.kind}, {balance.on}, {'final' if balance.final else 'not final'})"
+    return frame.pick(zh="未知", en="unknown") + f" ({balance.reason})"
+
+
+def _worst(standings: list[str]) -> str:
+    for standing in ("breached", "unknown", "met"):
+        if standing in standings:
+            return standing
+    return "unknown"

@@ -1,0 +1,217 @@
+"""Commands of operators: keys, audit, configuration, database, registry."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from escrow_monitor.cli.frame import AsJson, frame_of
+from escrow_monitor.cli.output import print_json, print_table, say, warn
+from escrow_monitor.errors import UsageError
+
+keys_group = typer.Typer(no_args_is_help=True, help="API keys for the web, the feeds and the metrics.")
+audit_group = typer.Typer(no_args_is_help=True, help="The tamper-evident record.")
+config_group = typer.Typer(no_args_is_help=True, help="What is configured.")
+db_group = typer.Typer(no_args_is_help=True, help="The database.")
+
+SCOPES = ("read", "metrics", "admin")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.add_typer(keys_group, name="keys")
+    app.add_typer(audit_group, name="audit")
+    app.add_typer(config_group, name="config")
+    app.add_typer(db_group, name="db")
+    app.command("import")(import_)
+
+
+@keys_group.command()
+def create(
+    context: typer.Context,
+    name: str,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="read, metrics, admin; may be repeated; default read.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="After how many days it expires.")] = 365,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key. It is printed once and cannot be read again."""
+    from escrow_monitor.actions.api_keys import create_key
+
+    scopes = scope or ["read"]
+    strange = sorted(set(scopes) - set(SCOPES))
+    if strange:
+        raise UsageError(f"there is no scope {strange[0]!r}; choose {', '.join(SCOPES)}")
+    with frame_of(context).app() as app:
+        key, secret = create_key(
+            app.database, name=name, scopes=scopes, expires_after=timedelta(days=days), actor="cli", now=app.real_now()
+        )
+    if as_json:
+        print_json(
+            {
+                "key_id": key.key_id,
+                "name": key.name,
+                "scopes": sorted(key.scopes),
+                "key": secret,
+                "expires_at": key.expires_at and key.expires_at.isoformat(),
+            }
+        )
+        return
+    say(secret)
+    warn(
+        f"{key.key_id} {key.name}: {', '.join(sorted(key.scopes))}, until {key.expires_at:%Y-%m-%d}; shown this once"
+    )
+
+
+@keys_group.command("list")
+def list_(context: typer.Context, as_json: AsJson = False) -> None:
+    """All keys ever made, without their secrets."""
+    from escrow_monitor.records import keys
+
+    with frame_of(context).app() as app, app.database.read() as session:
+        now, found = app.real_now(), keys.known(session)
+    if as_json:
+        print_json([
+            {
+                "key_id": key.key_id, "name": key.name, "scopes": sorted(key.scopes),
+                "created_at": key.created_at.isoformat(), "open": key.opens_at(now),
+                "expires_at": key.expires_at and key.expires_at.isoformat(),
+            }
+            for key in found
+        ])
+        return
+    print_table(("id", "name", "scopes", "expires", "open"), [
+        (key.key_id, key.name, " ".join(sorted(key.scopes)), key.expires_at, key.opens_at(now)) for key in found
+    ])
+
+
+@keys_group.command()
+def revoke(context: typer.Context, key_id: str) -> None:
+    """Close a key for good."""
+    from escrow_monitor.actions.api_keys import revoke_key
+
+    with frame_of(context).app() as app:
+        revoke_key(app.database, key_id=key_id, actor="cli", now=app.real_now())
+    say(f"{key_id} revoked")
+
+
+@audit_group.command()
+def verify(context: typer.Context, as_json: AsJson = False) -> None:
+    """Walk the whole chain. Exit 1 with the first fault by name."""
+    from escrow_monitor.records import audit
+
+    with frame_of(context).app() as app, app.database.read() as session:
+        verdict = audit.verify(session)
+    if as_json:
+        print_json(
+            {
+                "entries": verdict.entries,
+                "whole": verdict.whole,
+                "fault": verdict.fault,
+                "at_seq": verdict.at_seq,
+                "detail": verdict.detail,
+                "head": {"seq": verdict.head.seq, "head": verdict.head.head},
+            }
+        )
+    elif verdict.whole:
+        say(f"{verdict.entries} entries, whole; head {verdict.head.seq} {verdict.head.head}")
+    else:
+        warn(f"{verdict.fault} at {verdict.at_seq}: {verdict.detail}")
+    raise typer.Exit(0 if verdict.whole else 1)
+
+
+@config_group.command("show")
+def show_config(context: typer.Context) -> None:
+    """The configuration in force, secrets hidden."""
+    settings = frame_of(context).settings
+    print_json(_without_passwords(settings.model_dump(mode="json")))
+
+
+def _without_passwords(shown: object) -> object:
+    """The same with `user:password@` masked in every address: the database's is written there by everybody."""
+    if isinstance(shown, dict):
+        return {name: _without_passwords(value) for name, value in shown.items()}
+    if isinstance(shown, list):
+        return [_without_passwords(value) for value in shown]
+    return re.sub(r"(://[^/@:]*:)[^/@]*@", r"\1***@", shown) if isinstance(shown, str) else shown
+
+
+@config_group.command("check")
+def check_config(context: typer.Context) -> None:
+    """Read configuration and policies as the daemon would. Exit 2 with what is wrong."""
+    from escrow_monitor.cli.service import plans_of
+    from escrow_monitor.daemon.plan import check_plans
+    from escrow_monitor.daemon.schedule import parse_cron
+    from escrow_monitor.wiring import assembled, zone_of
+
+    frame = frame_of(context)
+    settings = frame.settings
+    with assembled(settings) as app:
+        plans = plans_of(app)
+        check_plans(plans)
+        for plan in plans:
+            parse_cron(plan.cron, zone=zone_of(settings.schedule.zone), what=f"schedule.{plan.round.replace('-', '_')}")
+        packs = len(app.policies.packs)
+        banks, folders, channels = len(app.connectors), len(settings.folders), len(app.channels)
+    say(
+        frame.pick(
+            zh=f"配置正确:银行 {banks},文件夹 {folders},通道 {channels},政策包 {packs}",
+            en=f"well: {banks} banks, {folders} folders, {channels} channels, {packs} packs",
+        )
+    )
+
+
+@config_group.command()
+def schema(context: typer.Context) -> None:
+    """The JSON Schema of the configuration file."""
+    from escrow_monitor.settings import Settings
+
+    print_json(Settings.model_json_schema())
+
+
+@db_group.command()
+def upgrade(context: typer.Context) -> None:
+    """Bring the database up to this version."""
+    with frame_of(context).app() as app:
+        say(f"{app.database.name} is up to date")
+
+
+def import_(
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(help="institutions or accounts")],
+    file: Annotated[Path, typer.Argument(help="CSV with a header row, UTF-8 or GB18030.")],
+    dry_run: Annotated[bool, typer.Option(help="Only check.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Register institutions or accounts: the whole file or nothing, bad rows listed. Exit 1 when refused."""
+    from escrow_monitor.actions.import_registry import KINDS, import_registry
+
+    if kind not in KINDS:
+        raise UsageError(f"there is no kind {kind!r}; choose {', '.join(KINDS)}")
+    if not file.is_file():
+        raise UsageError(f"{file}: no such file")
+    with frame_of(context).app() as app:
+        done = import_registry(
+            app.database,
+            kind=kind,
+            content=file.read_bytes(),
+            filename=file.name,
+            dry_run=dry_run,
+            actor="cli",
+            now=app.real_now(),
+        )
+    if as_json:
+        print_json(done.as_json())
+    else:
+        for bad in done.bad_rows:
+            warn(str(bad))
+        say(
+            f"{file.name}: {done.rows} rows, {len(done.bad_rows)} bad, {done.changed} changed"
+            + (" (dry run)" if dry_run else "")
+        )
+    raise typer.Exit(1 if done.bad_rows else 0)

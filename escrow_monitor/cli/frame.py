@@ -1,0 +1,95 @@
+"""What every command shares: configuration, language, and how results are shown."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+from zoneinfo import ZoneInfo
+
+import typer
+
+from escrow_monitor.errors import UsageError
+
+if TYPE_CHECKING:
+    from escrow_monitor.settings import Settings
+    from escrow_monitor.wiring import App
+
+ZONE = ZoneInfo("Asia/Shanghai")
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON: one document, or one object a line where it streams.")
+]
+
+
+@dataclass(kw_only=True)
+class Frame:
+    """The options before the command. Settings are read on first use, so that `--help` reads nothing."""
+
+    config: Path | None = None
+    lang: str | None = None
+    debug: bool = False
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The configuration of this run."""
+        from escrow_monitor.settings import load_settings
+
+        return load_settings(self.config, self.environ)
+
+    @property
+    def language(self) -> str:
+        """`zh` or `en`: `--lang`, else the terminal's locale."""
+        if self.lang:
+            return self.lang
+        locale = self.environ.get("LC_ALL") or self.environ.get("LC_MESSAGES") or self.environ.get("LANG") or ""
+        return "zh" if locale.startswith("zh") else "en"
+
+    @contextmanager
+    def app(self, *, at: str | None = None) -> Iterator[App]:
+        """An assembled program for the length of one command, its database brought up to date."""
+        from escrow_monitor.clock import FixedClock
+        from escrow_monitor.logs import configure
+        from escrow_monitor.wiring import assembled
+
+        configure(format="console", level="debug" if self.debug else "error", stream=sys.stderr)
+        clock = FixedClock(parse_instant(at)) if at else None
+        with assembled(self.settings, clock=clock) as app:
+            app.database.upgrade()
+            yield app
+
+    def pick(self, *, zh: str, en: str) -> str:
+        """The sentence in the language of this run."""
+        return zh if self.language == "zh" else en
+
+
+def frame_of(context: typer.Context) -> Frame:
+    """The frame that the options before the command filled."""
+    frame = context.find_root().obj
+    return cast("Frame", frame)
+
+
+def parse_instant(text: str) -> datetime:
+    """Read an RFC 3339 instant; without a zone it is Shanghai's, a bare date means its noon."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not an instant: write it like 2026-11-20T09:00:00+08:00") from error
+    if len(text) == 10:
+        moment = datetime.combine(moment.date(), time(12))
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=ZONE)
+
+
+def parse_day(text: str) -> date:
+    """Read an ISO 8601 date."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a date: write it like 2026-11-20") from error

@@ -1,0 +1,147 @@
+"""The long-lived commands: plans from the settings, then clock, engine and web as parts of one process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from escrow_monitor.daemon.daemon import Daemon, DaemonPorts
+from escrow_monitor.daemon.lifetime import run_until_stopped
+from escrow_monitor.daemon.plan import Plan
+from escrow_monitor.logs import configure
+from escrow_monitor.records import nodes
+from escrow_monitor.wiring import App, assembled, zone_of
+
+if TYPE_CHECKING:
+    from escrow_monitor.settings import Settings
+    from escrow_monitor.web.ports import WebPorts
+    from escrow_monitor.web.server import WebServer
+
+
+def run_service(settings: Settings, *, daemon: bool, web: bool) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code."""
+    chosen = settings.logs.format
+    configure(
+        format="console" if chosen == "console" or (chosen == "auto" and sys.stderr.isatty()) else "json",
+        level=settings.logs.level,
+    )
+    with assembled(settings) as app:
+        app.database.upgrade()
+        clockwork = make_daemon(app) if daemon else None
+        parts: list[WebPart | Daemon] = []
+        if web:
+            parts.append(WebPart(app, clockwork))
+        if clockwork is not None:
+            parts.append(clockwork)
+        return run_until_stopped(parts)
+
+
+class WebPart:
+    """The web as a part of the process."""
+
+    name = "web"
+
+    def __init__(self, app: App, clockwork: Daemon | None) -> None:
+        self._app = app
+        self._clockwork = clockwork
+        self._server: WebServer | None = None
+        self.url = ""
+
+    def start(self) -> None:
+        """Bind and answer."""
+        from escrow_monitor.web.app import create_app
+        from escrow_monitor.web.server import Listener, WebServer
+
+        web = self._app.settings.web
+        listener = Listener(host=web.host, port=web.port)
+        self.url = listener.url
+        ports = web_ports(self._app, self._clockwork, home_url=web.home_url or listener.url)
+        self._server = WebServer(create_app(ports), listener)
+        self._server.start()
+
+    def stop(self, seconds: float) -> bool:
+        """End the event streams and finish what is being answered."""
+        if self._server is not None:
+            self._server.stop()
+        return True
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it was started; its own `/healthz` says more."""
+        return self._server is not None
+
+
+def web_ports(app: App, clockwork: Daemon | None, *, home_url: str) -> WebPorts:
+    """What the web of an assembled program is given."""
+    from escrow_monitor.web.ports import Check, ExpectedRound, WebPorts
+
+    def checks() -> Sequence[Check]:
+        if clockwork is None:
+            return ()
+        return (Check(name="clock", ok=clockwork.is_healthy, detail="the clock and the engine of this process"),)
+
+    schedule = app.settings.schedule
+    return WebPorts(
+        database=app.database,
+        clock=app.clock,
+        metrics=app.metrics,
+        home_url=home_url,
+        rounds=[
+            ExpectedRound(name=name, late_after=timedelta(seconds=seconds))
+            for name, seconds in schedule.late_after_seconds.items()
+            if app.shards(name)
+        ],
+        checks=checks,
+        zone=zone_of(schedule.zone),
+    )
+
+
+def make_daemon(app: App) -> Daemon:
+    """The clock and the engine of an assembled program."""
+
+    def perform(name: str, shard: str, scheduled_at: datetime) -> Mapping[str, object]:
+        return app.perform(name, shard, scheduled_at).as_json()
+
+    def beat(executor_id: str) -> None:
+        with app.database.write() as session:
+            nodes.beat(session, executor_id, now=app.real_now())
+
+    def silent(seconds: int) -> Sequence[str]:
+        with app.database.read() as session:
+            return nodes.silent_since(session, app.real_now() - timedelta(seconds=seconds))
+
+    return Daemon(
+        DaemonPorts(
+            plans=plans_of(app),
+            perform=perform,
+            engine_url=app.settings.engine_url,
+            executor_id=app.settings.engine.executor_id,
+            zone=zone_of(app.settings.schedule.zone),
+            beat=beat,
+            silent=silent,
+        )
+    )
+
+
+def plans_of(app: App) -> list[Plan]:
+    """When each round runs: by its cron time, and at once after the rounds that give it something to do."""
+    times = app.settings.schedule
+    return [
+        Plan(round="pull-balances", cron=times.pull_balances, shards=lambda: app.shards("pull-balances")),
+        Plan(round="load-statements", cron=times.load_statements, shards=lambda: app.shards("load-statements")),
+        Plan(
+            round="check-balances",
+            cron=times.check_balances,
+            shards=lambda: app.shards("check-balances"),
+            follows=("pull-balances", "load-statements"),
+        ),
+        Plan(round="watch-rounds", cron=times.watch_rounds, shards=lambda: app.shards("watch-rounds")),
+        Plan(
+            round="deliver-alerts",
+            cron=times.deliver_alerts,
+            shards=lambda: app.shards("deliver-alerts"),
+            follows=("check-balances", "watch-rounds"),
+        ),
+    ]

@@ -1,0 +1,218 @@
+"""The demo's stage: a folder with its own configuration and database, sandbox banks beside it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from escrow_monitor.cli.frame import ZONE, Frame
+from escrow_monitor.cli.service import WebPart, make_daemon
+from escrow_monitor.clock import Clock, ReplayClock, SystemClock
+from escrow_monitor.daemon.lifetime import run_until_stopped
+from escrow_monitor.errors import UsageError
+from escrow_monitor.records import keys
+from escrow_monitor.records.accounts import accounts, save_accounts, save_institutions
+from escrow_monitor.sandbox.banks import SandboxBanks
+from escrow_monitor.sandbox.delivery import FolderDelivery
+from escrow_monitor.sandbox.district import District, replay_district, standing_district
+from escrow_monitor.sandbox.statement_files import write_history
+from escrow_monitor.settings import CONFIG_NAME, load_settings
+from escrow_monitor.wiring import App, assembled
+
+REPLAY_DAYS = 45
+SECONDS_A_DAY = 8
+"""How many real seconds one replayed day takes: 45 days are six minutes."""
+KEY_DAYS = 30
+SCENE_NAME = "demo.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One demo: where, which district, and whether it lives or does one cycle."""
+
+    folder: Path
+    seed: int
+    institutions: int
+    port: int
+    once: bool
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[App, SandboxBanks]]:
+        """Banks up, configuration written, database current, district registered, history delivered."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        clock, district = self._scene()
+        with SandboxBanks(district=district, clock=clock) as banks:
+            config = self.folder / CONFIG_NAME
+            config.write_text(self._configuration(banks, clock), encoding="utf-8")
+            statements = self.folder / "statements"
+            statements.mkdir(exist_ok=True)
+            with assembled(load_settings(config, {}), clock=clock) as app:
+                app.database.upgrade()
+                with app.database.write() as session:
+                    save_institutions(session, district.institutions(), now=clock.now())
+                    save_accounts(session, district.accounts(), now=clock.now())
+                write_history(district, statements, at=clock.now())
+                yield app, banks
+
+    def serve(self, frame: Frame) -> int:
+        """Live until somebody stops it."""
+        with self.opened() as (app, banks):
+            # What happened before the replay begins is read before anything judges it.
+            for shard in app.shards("load-statements"):
+                app.perform("load-statements", shard, app.clock.now())
+            with app.database.write() as session:
+                now = app.real_now()
+                _, secret = keys.create(
+                    session,
+                    name="demo",
+                    scopes=("read", "metrics", "admin"),
+                    now=now,
+                    expires_at=now + timedelta(days=KEY_DAYS),
+                )
+            web = WebPart(app, clockwork := make_daemon(app))
+            with FolderDelivery(district=banks.district, clock=app.clock, folder=self.folder / "statements"):
+                return run_until_stopped([Announced(web, frame, self.folder, secret, app), clockwork])
+
+    def _scene(self) -> tuple[Clock, District]:
+        """The clock and the district: those this folder began with, or new ones."""
+        begun_at = self._begun_at()
+        if self.once:
+            return SystemClock(), standing_district(seed=self.seed, at=begun_at, institutions=self.institutions)
+        today = begun_at.astimezone(ZONE).date()
+        district = replay_district(seed=self.seed, today=today, institutions=self.institutions, replay_days=REPLAY_DAYS)
+        speed = 24 * 3600 // SECONDS_A_DAY
+        return ReplayClock(replay_from=district.replay_from, started_at=begun_at, speed=speed), district
+
+    def _begun_at(self) -> datetime:
+        """When the demo of this folder began. Another district in the same folder would contradict what it holds."""
+        note = self.folder / SCENE_NAME
+        scene = {"seed": self.seed, "institutions": self.institutions, "once": self.once}
+        if not note.exists():
+            now = SystemClock().now()
+            note.write_text(json.dumps({**scene, "begun_at": now.isoformat()}) + "\n", encoding="utf-8")
+            return now
+        try:
+            kept = json.loads(note.read_text(encoding="utf-8"))
+            begun_at = datetime.fromisoformat(kept.pop("begun_at"))
+        except (ValueError, KeyError, AttributeError) as error:
+            raise UsageError(f"{note} is not readable: remove the folder or choose another --dir") from error
+        if kept != scene:
+            words = " ".join(f"{name}={value}" for name, value in kept.items())
+            raise UsageError(f"{self.folder} holds another demo ({words}): choose another --dir")
+        return begun_at
+
+    def _configuration(self, banks: SandboxBanks, clock: Clock) -> str:
+        """What a person would write for these banks: it stays in the folder, for every other command."""
+        lines = [
+            "# Written by `escrow-monitor demo`; every other command goes on with it: --config escrow-monitor.toml",
+            "",
+            "[database]",
+            'url = "sqlite:///escrow.db"',
+            "",
+            "[policies]",
+            "examples = true  # invented amounts, for this demonstration only",
+            "",
+            "[web]",
+            f"port = {self.port or free_port()}",
+            "",
+            "[schedule]",
+            'pull_balances = "*/2 * * * * *"',
+            'load_statements = "*/2 * * * * *"',
+            'check_balances = "*/2 * * * * *"',
+            'deliver_alerts = "*/5 * * * * *"',
+            'watch_rounds = "*/20 * * * * *"',
+            "late_after_seconds = { pull-balances = 604800, load-statements = 604800, check-balances = 604800,"
+            " deliver-alerts = 604800 }",
+            "",
+            "[folders.sandbox]",
+            'path = "statements"',
+            'bank = "chengshan"',
+            "settle_seconds = 0",
+            "",
+            "[channels.log]",
+            'type = "log"',
+        ]
+        for bank in banks.district.banks:
+            if bank.connector == "berlin_group":
+                lines += [
+                    "",
+                    f"[banks.{bank.name}]",
+                    'connector = "berlin_group"',
+                    f'base_url = "{banks.base_url(bank.name)}"',
+                    f'token = "{bank.token}"',
+                    f'consent_id = "{bank.consent_id}"',
+                    f"batch = {str(bank.batch).lower()}",
+                    "timeout_seconds = 5",
+                    "retries = 0",
+                    "circuit_open_seconds = 4",
+                ]
+        if isinstance(clock, ReplayClock):
+            lines += [
+                "",
+                "[clock]",
+                f"replay_from = {clock.replay_from.isoformat()}",
+                f"started_at = {clock.started_at.isoformat()}",
+                f"speed = {clock.speed}",
+                "",
+                "[alerts]  # replayed days are short: a bank is given half a day more",
+                "open_after_seconds = { freshness = 43200 }",
+            ]
+        return "\n".join(lines) + "\n"
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Announced:
+    """The web, with the URLs printed once it answers."""
+
+    name = "web"
+
+    def __init__(self, web: WebPart, frame: Frame, folder: Path, secret: str, app: App) -> None:
+        self._web, self._frame, self._folder, self._secret, self._app = web, frame, folder, secret, app
+
+    def start(self) -> None:
+        """Start the web and say where it is."""
+        self._web.start()
+        pick, url = self._frame.pick, self._web.url
+        with self._app.database.read() as session:
+            count = len(accounts(session))
+        sys.stdout.write(
+            "\n".join(
+                (
+                    pick(
+                        zh=f"演示区:{count} 个账户,六家银行;六周在约六分钟内重演,之后按实际时间继续",
+                        en=f"Demo district: {count} accounts, six banks; six weeks in six minutes, then real time",
+                    ),
+                    f"  {pick(zh='控制台', en='console')}  {url}/",
+                    f"  {pick(zh='登录密钥', en='sign-in key')}  {self._secret}",
+                    f"  Atom     {url}/feeds/alerts.atom",
+                    f"  JSON     {url}/feeds/alerts.json",
+                    f"  SSE      {url}/feeds/alerts/events",
+                    f"  metrics  {url}/metrics",
+                    f"  {pick(zh='另一终端', en='also')}     escrow-monitor --config {self._folder / CONFIG_NAME} feed",
+                    pick(zh="按 Ctrl-C 停止", en="Ctrl-C stops it"),
+                    "",
+                )
+            )
+        )
+        sys.stdout.flush()
+
+    def stop(self, seconds: float) -> bool:
+        """Stop the web."""
+        return self._web.stop(seconds)
+
+    @property
+    def is_healthy(self) -> bool:
+        """The web's health."""
+        return self._web.is_healthy

@@ -1,0 +1,37 @@
+"""What is required of an account, one rule a file; each says met, breached or unknown, and why.
+
+    RULES x Position x EffectivePolicy x now -> Findings
+
+To add a rule: one file with `examine`, one line here, one table test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeAlias
+
+from escrow_monitor.domain.findings import Finding
+from escrow_monitor.domain.policy import EffectivePolicy
+from escrow_monitor.domain.positions import Position
+from escrow_monitor.domain.rules import (
+    account_status,
+    feed_gap,
+    floor,
+    freshness,
+    large_outflow,
+    late_top_up,
+    outflow_cap,
+)
+
+Rule: TypeAlias = Callable[[Position, EffectivePolicy, datetime], tuple[Finding, ...]]
+
+RULES: tuple[Rule, ...] = (
+    floor.examine,
+    late_top_up.examine,
+    large_outflow.examine,
+    outflow_cap.examine,
+    freshness.examine,
+    feed_gap.examine,
+    account_status.examine,
+)

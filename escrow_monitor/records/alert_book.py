@@ -1,0 +1,305 @@
+"""The alerts, and the numbered feed of what happened to them: the book of `alerts.book` on a database."""
+
+# ruff: noqa: S608 - SQL is put together from our own constants only; every value is bound.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint
+from sqlmodel import Field, Session
+
+from alerts.alert import (
+    Alert,
+    AlertKey,
+    Clear,
+    FeedEntry,
+    Reason,
+    Severity,
+    Signal,
+    Status,
+    Transition,
+    TransitionKind,
+    Why,
+)
+from alerts.book import audit_payload, feed_entry
+from alerts.lifecycle import transitions
+from escrow_monitor.records import audit, deliveries
+from escrow_monitor.records.bulk import Reader, as_json, from_json, insert, run, staged
+from escrow_monitor.records.columns import Row, large, one_of
+
+
+class AlertRow(Row, table=True):
+    """One alert as it is now. Institution, account, bank and district are its labels, again, to choose by."""
+
+    __tablename__ = "alerts"
+    __table_args__ = (
+        CheckConstraint(one_of("status", Status), "status"),
+        CheckConstraint(one_of("severity", Severity), "severity"),
+        # Found by subject: one examination speaks of all rules of one subject.
+        UniqueConstraint("subject", "rule", "period"),
+        Index(None, "status", "rule", "severity"),
+    )
+
+    alert_id: str = Field(primary_key=True)
+    rule: str
+    subject: str
+    period: str
+    status: str
+    severity: str
+    standing: str
+    why_zh: str
+    why_en: str
+    figures: str
+    labels: str
+    uscc: str | None = Field(default=None, index=True)
+    account_no: str | None = None
+    bank: str | None = None
+    district: str | None = None
+    as_of: datetime
+    first_seen_at: datetime
+    seen_at: datetime
+    opened_at: datetime | None = None
+    resolved_at: datetime | None = None
+    absent_since: datetime | None = None
+    episode: int = large()
+    version: int = large()
+
+
+class FeedEntryRow(Row, table=True):
+    """One published transition. The database itself refuses to change or delete it."""
+
+    __tablename__ = "feed_entries"
+
+    seq: int = large(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    alert_id: str = Field(index=True)
+    transition: str
+    reason: str
+    rule: str
+    subject: str
+    period: str
+    severity: str
+    standing: str
+    why_zh: str
+    why_en: str
+    figures: str
+    labels: str
+    as_of: datetime
+    recorded_at: datetime
+    opened_at: datetime | None = None
+    audit_seq: int = large(unique=True)
+    audit_head: str
+
+
+class RecordsAlertBook:
+    """The book inside the caller's transaction: what it does is kept or undone with everything else in it.
+
+    `channels` are the names of the channels to which every feed entry is owed. Advancing needs a writing session.
+    """
+
+    def __init__(self, session: Session, *, channels: Sequence[str] = ()) -> None:
+        self._session = session
+        self._channels = tuple(channels)
+
+    def advance(
+        self, *, signals: Sequence[Signal], clears: Sequence[Clear], now: datetime, cause: str
+    ) -> tuple[FeedEntry, ...]:
+        """Take what one examination said, and return what the world hears of it, in feed order."""
+        session = self._session
+        # First the lock: what is known must not change between reading and writing, nor the numbers.
+        chain = audit.lock_chain(session)
+        spoken_of = {signal.key for signal in signals} | {clear.key for clear in clears}
+        known = _known(session, spoken_of)
+        # What was never known and is absent is not worth deciding about: nearly all clears are such.
+        decided = transitions(
+            open_alerts=known, signals=signals, clears=[clear for clear in clears if clear.key in known], now=now
+        )
+        _save_alerts(session, decided.changed)
+        if not decided.transitions:
+            return ()
+        entries = _append(session, decided.transitions, first_seq=chain.feed_seq + 1, now=now, cause=cause)
+        deliveries.owe(session, entries, channels=self._channels)
+        return entries
+
+    def open_alerts(
+        self, *, rule: str | None = None, severity: Severity | None = None, uscc: str | None = None,
+        account_no: str | None = None, bank: str | None = None, district: str | None = None,
+    ) -> list[Alert]:
+        """The alerts that are open now and fit all that is asked, by key."""
+        asked: dict[str, str | None] = {
+            "rule": rule, "severity": severity and severity.value, "uscc": uscc, "account_no": account_no,
+            "bank": bank, "district": district,
+        }
+        given = {name: value for name, value in asked.items() if value is not None}
+        where = " AND ".join(["status = 'open'", *(f"{name} = :{name}" for name in given)])
+        found = _alerts(self._session, f"WHERE {where}", given)
+        return sorted(found, key=lambda alert: alert.key)
+
+    def open_keys(
+        self, *, subjects: Sequence[str] | None = None, rules: Sequence[str] | None = None
+    ) -> set[AlertKey]:
+        """The keys of the alerts that are open or pending, about these subjects and of these rules only."""
+        where, given = ["status IN ('open', 'pending')"], dict[str, list[str]]()
+        if subjects is not None:
+            where.append("subject IN EACH(:subjects)")
+            given["subjects"] = list(subjects)
+        if rules is not None:
+            where.append("rule IN EACH(:rules)")
+            given["rules"] = list(rules)
+        rows = run(self._session, f"SELECT rule, subject, period FROM alerts WHERE {' AND '.join(where)}", **given)
+        return {AlertKey(rule, subject, period) for rule, subject, period in rows}
+
+    def alert(self, alert_id: str) -> Alert | None:
+        """One alert, whatever its status."""
+        return next(iter(_alerts(self._session, "WHERE alert_id = :alert_id", {"alert_id": alert_id})), None)
+
+    def history(self, alert_id: str) -> list[FeedEntry]:
+        """All that was published of one alert, in order."""
+        return _entries(self._session, "WHERE alert_id = :alert_id ORDER BY seq", alert_id=alert_id)
+
+    def entries(self, *, after: int, limit: int) -> list[FeedEntry]:
+        """Feed entries with `seq` greater than `after`, ascending, at most `limit`."""
+        return _entries(
+            self._session, "WHERE seq > :after ORDER BY seq LIMIT :limit", after=max(after, 0), limit=max(limit, 0)
+        )
+
+    def newest(self, *, before: int | None = None, limit: int) -> list[FeedEntry]:
+        """Feed entries with `seq` less than `before` (None: from the newest on), descending, at most `limit`."""
+        where, given = ("", {}) if before is None else ("WHERE seq < :before", {"before": before})
+        return _entries(self._session, f"{where} ORDER BY seq DESC LIMIT :limit", limit=max(limit, 0), **given)
+
+    def entry(self, seq: int) -> FeedEntry | None:
+        """One feed entry."""
+        return next(iter(_entries(self._session, "WHERE seq = :seq", seq=seq)), None)
+
+    def head(self) -> int:
+        """The newest `seq`; 0 when nothing was ever published."""
+        return int(run(self._session, "SELECT feed_seq FROM chain_head").scalar_one())
+
+
+_ALERT = {
+    "alert_id": str, "rule": str, "subject": str, "period": str, "status": str, "severity": str, "standing": str,
+    "why_zh": str, "why_en": str, "figures": str, "labels": str, "as_of": datetime, "first_seen_at": datetime,
+    "seen_at": datetime, "opened_at": datetime, "resolved_at": datetime, "absent_since": datetime, "episode": int,
+    "version": int, "uscc": str, "account_no": str, "bank": str, "district": str,
+}
+_ENTRY = {
+    "seq": int, "alert_id": str, "transition": str, "reason": str, "rule": str, "subject": str, "period": str,
+    "severity": str, "standing": str, "why_zh": str, "why_en": str, "figures": str, "labels": str, "as_of": datetime,
+    "recorded_at": datetime, "opened_at": datetime, "audit_seq": int, "audit_head": str,
+}
+ENTRY_CELLS = len(_ENTRY)
+_ALERT_NAMES = ", ".join(_ALERT)
+
+
+def entry_cells(alias: str) -> str:
+    """The columns of a feed entry in a SELECT, for `entry_reader`."""
+    return ", ".join(f"{alias}.{column}" for column in _ENTRY)
+
+
+def entry_reader(reader: Reader) -> Callable[[Sequence[Any]], FeedEntry]:
+    """Return what makes a FeedEntry of a row that begins with the cells of `entry_cells`."""
+
+    def read(row: Sequence[Any]) -> FeedEntry:
+        return FeedEntry(
+            seq=row[0], alert_id=row[1], transition=TransitionKind(row[2]), reason=Reason(row[3]),
+            key=AlertKey(row[4], row[5], row[6]), severity=Severity(row[7]), standing=row[8],
+            why=Why(zh=row[9], en=row[10]), figures=from_json(row[11]), labels=from_json(row[12]),
+            as_of=reader.at(row[13]), recorded_at=reader.at(row[14]), opened_at=reader.instant(row[15]),
+            audit_seq=row[16], audit_head=row[17],
+        )
+
+    return read
+
+
+def _known(session: Session, keys: set[AlertKey]) -> dict[AlertKey, Alert]:
+    """Every alert kept under these keys, whatever its status."""
+    subjects = sorted({key.subject for key in keys})
+    found = _alerts(session, "WHERE subject IN EACH(:subjects)", {"subjects": subjects}, among=keys)
+    return {alert.key: alert for alert in found}
+
+
+def _alerts(
+    session: Session, clauses: str, values: Mapping[str, Any], *, among: set[AlertKey] | None = None
+) -> list[Alert]:
+    reader = Reader(session)
+    found = []
+    for row in run(session, f"SELECT {_ALERT_NAMES} FROM alerts {clauses}", **values):
+        key = AlertKey(row[1], row[2], row[3])
+        if among is None or key in among:
+            found.append(_alert(reader, key, row))
+    return found
+
+
+def _alert(reader: Reader, key: AlertKey, row: Sequence[Any]) -> Alert:
+    return Alert(
+        alert_id=row[0], key=key, status=Status(row[4]), severity=Severity(row[5]), standing=row[6],
+        why=Why(zh=row[7], en=row[8]), figures=from_json(row[9]), labels=from_json(row[10]), as_of=reader.at(row[11]),
+        first_seen_at=reader.at(row[12]), seen_at=reader.at(row[13]), opened_at=reader.instant(row[14]),
+        resolved_at=reader.instant(row[15]), absent_since=reader.instant(row[16]), episode=row[17], version=row[18],
+    )
+
+
+def _save_alerts(session: Session, alerts: Iterable[Alert]) -> None:
+    rows = [_alert_cells(alert) for alert in alerts]
+    if not rows:
+        return
+    with staged(session, "incoming_alerts", _ALERT, rows):
+        run(
+            session,
+            f"INSERT INTO alerts ({_ALERT_NAMES}) SELECT {_ALERT_NAMES} FROM incoming_alerts WHERE true"
+            " ON CONFLICT (alert_id) DO UPDATE SET "
+            + ", ".join(f"{column} = excluded.{column}" for column in _ALERT if column not in _FIXED),
+        )
+
+
+_FIXED = ("alert_id", "rule", "subject", "period")
+
+
+def _alert_cells(alert: Alert) -> tuple[object, ...]:
+    labels = alert.labels
+    return (
+        alert.alert_id, alert.key.rule, alert.key.subject, alert.key.period, alert.status.value, alert.severity.value,
+        alert.standing, alert.why.zh, alert.why.en, as_json(dict(alert.figures)), as_json(dict(labels)), alert.as_of,
+        alert.first_seen_at, alert.seen_at, alert.opened_at, alert.resolved_at, alert.absent_since, alert.episode,
+        alert.version, labels.get("uscc"), labels.get("account_no"), labels.get("bank"), labels.get("district"),
+    )
+
+
+def _append(
+    session: Session, heard: Sequence[Transition], *, first_seq: int, now: datetime, cause: str
+) -> tuple[FeedEntry, ...]:
+    """Publish transitions: an audit entry and a feed entry each, numbered without a hole."""
+    heads = audit.append_many(
+        session,
+        [
+            audit.AuditEntry(
+                kind=f"alert.{transition.kind.value}", actor=cause, payload=audit_payload(transition, seq=seq)
+            )
+            for seq, transition in enumerate(heard, first_seq)
+        ],
+        now=now,
+    )
+    entries = tuple(
+        feed_entry(transition, seq=seq, audit_seq=head.seq, audit_head=head.head)
+        for seq, (transition, head) in enumerate(zip(heard, heads, strict=True), first_seq)
+    )
+    insert(session, "feed_entries", _ENTRY, map(_entry_cells, entries))
+    run(session, "UPDATE chain_head SET feed_seq = :seq", seq=entries[-1].seq)
+    return entries
+
+
+def _entry_cells(entry: FeedEntry) -> tuple[object, ...]:
+    return (
+        entry.seq, entry.alert_id, entry.transition.value, entry.reason.value, entry.key.rule, entry.key.subject,
+        entry.key.period, entry.severity.value, entry.standing, entry.why.zh, entry.why.en,
+        as_json(dict(entry.figures)), as_json(dict(entry.labels)), entry.as_of, entry.recorded_at, entry.opened_at,
+        entry.audit_seq, entry.audit_head,
+    )
+
+
+def _entries(session: Session, clauses: str, **values: Any) -> list[FeedEntry]:
+    rows = run(session, f"SELECT {entry_cells('f')} FROM feed_entries f {clauses}", **values)
+    return list(map(entry_reader(Reader(session)), rows))

@@ -1,0 +1,3 @@
+"""What the clock starts: gather, decide, record. Rounds never call each other; they meet in the records."""
+
+ROUNDS = ("pull-balances", "load-statements", "check-balances", "deliver-alerts", "watch-rounds")

@@ -1,0 +1,238 @@
+"""Hold every account whose facts or time have moved against the rules, and tell the alert book.
+
+records -> Position -> RULES.examine(position, policy, now) -> Findings -> signals and clears
+        -> alerts + feed entries + audit + deliveries + standings, one transaction a chunk
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from alerts.alert import AlertKey, Clear, Signal
+from escrow_monitor.domain.accounts import Account
+from escrow_monitor.domain.calendar import CalendarUnknown, calendar_for, last_working_day_before
+from escrow_monitor.domain.findings import Finding, Level, Standing, account_subject
+from escrow_monitor.domain.institutions import Institution
+from escrow_monitor.domain.money import Money
+from escrow_monitor.domain.policy import EffectivePolicy, PolicyBook
+from escrow_monitor.domain.positions import Position
+from escrow_monitor.domain.rules import RULES, feed_gap, floor, freshness, large_outflow, outflow_cap
+from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.audit import lock_chain
+from escrow_monitor.records.database import Database
+from escrow_monitor.records.positions import AccountStanding, DuePosition, positions_due, save_standings
+from escrow_monitor.records.statements import refresh_gaps
+from escrow_monitor.rounds.report import Outcome, Report
+from escrow_monitor.rounds.signals import Patience, signal_or_clear, split
+
+NAME = "check-balances"
+ZONE = ZoneInfo("Asia/Shanghai")
+"""Whose days the law is written in; a jurisdiction in another zone reads its own in its policy."""
+CALENDAR = "CN"
+STATEMENT_DUE = time(12)
+"""By when on a working day the statement of the one before is looked for."""
+_ABOUT_FACTS = {freshness.RULE, feed_gap.RULE}
+LOOK_BACK_DAYS = 7
+"""How far back a day's debits are still looked at: a statement that arrives late must still be heard of."""
+CHUNK = 10_000
+"""Accounts a transaction: small enough that other writers wait little, large enough to write in bulk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What the rules concluded about one account."""
+
+    position: Position
+    findings: tuple[Finding, ...]
+    standing: AccountStanding
+
+
+def check_balances(
+    *,
+    database: Database,
+    policies: PolicyBook,
+    channels: Sequence[str],
+    patience: Patience,
+    scheduled_at: datetime,
+    now: datetime,
+    account_nos: Sequence[str] | None = None,
+    everything: bool = False,
+) -> Report:
+    """Examine what is due. Cost follows what changed, not how many accounts there are."""
+    find_gaps(database, now=now)
+    counts: Counter[str] = Counter({"accounts": 0, "met": 0, "breached": 0, "unknown": 0, "transitions": 0})
+    with database.read() as session:
+        chunks = positions_due(
+            session,
+            now=now,
+            policy_version=policies.version,
+            days_from=_today(now) - timedelta(days=LOOK_BACK_DAYS),
+            large_debit_fen_min=policies.large_debit_minor_units_min(),
+            account_nos=account_nos,
+            everything=everything,
+            chunk=CHUNK,
+        )
+        for chunk in chunks:
+            checked = [examine(due, policies=policies, now=now) for due in chunk]
+            with database.write() as writing:
+                # Which alerts live is read under the lock: one that another process opened since we began to read must
+                # hear that its condition is absent, for afterwards nothing makes the account due again.
+                lock_chain(writing)
+                book = RecordsAlertBook(writing, channels=channels)
+                signals, clears = split(_spoken(checked, live=book.open_keys(), patience=patience))
+                entries = book.advance(signals=signals, clears=clears, now=now, cause=f"round:{NAME}")
+                save_standings(writing, [one.standing for one in checked], now=now, policy_version=policies.version)
+            counts["accounts"] += len(checked)
+            counts["transitions"] += len(entries)
+            counts.update(str(one.standing.standing) for one in checked)
+    return Report(
+        round=NAME,
+        shard="all",
+        scheduled_at=scheduled_at,
+        counts=dict(counts),
+        news=counts["transitions"] > 0,
+        outcome=Outcome.WRONG if counts["breached"] or counts["unknown"] else Outcome.OK,
+    )
+
+
+def find_gaps(database: Database, *, now: datetime) -> None:
+    """Note the working days whose statement is due by now and not there. Searched once a day, for all accounts."""
+    calendar, local = calendar_for(CALENDAR), now.astimezone(ZONE)
+    try:
+        through = last_working_day_before(local.date(), calendar)
+        if local.time() < STATEMENT_DUE:
+            through = last_working_day_before(through, calendar)
+        with database.write() as session:
+            refresh_gaps(session, through=through, is_working_day=calendar.is_working_day, now=now)
+    except CalendarUnknown:
+        # The rules say so account by account, and the watch over the calendars once for all.
+        return
+
+
+def examine(due: DuePosition, *, policies: PolicyBook, now: datetime) -> Checked:
+    """Ask every rule about one account, and sum up: the worst standing, the worst level, when to look again."""
+    position = due.position
+    policy = policy_of(position.account, position.institution, policies=policies, now=now)
+    findings = tuple(finding for rule in RULES for finding in rule(position, policy, now))
+    return Checked(position=position, findings=findings, standing=_sum_up(due, findings, month=f"{_today(now):%Y-%m}"))
+
+
+def policy_of(
+    account: Account, institution: Institution | None, *, policies: PolicyBook, now: datetime
+) -> EffectivePolicy:
+    """What holds for an account on the local day of `now`."""
+    return policies.effective(institution=institution, account=account, on=_today(now))
+
+
+def _sum_up(due: DuePosition, findings: tuple[Finding, ...], *, month: str) -> AccountStanding:
+    standing, level, recheck_at = Standing.MET, None, None
+    balance: Money | None = None
+    required: Money | None = None
+    complete, below_since = True, due.position.below_since
+    for finding in findings:
+        standing = _worse(standing, _for_the_account(finding, month=month))
+        level = _graver(level, finding.level)
+        if finding.recheck_at is not None and (recheck_at is None or finding.recheck_at < recheck_at):
+            recheck_at = finding.recheck_at
+        if finding.rule == floor.RULE:
+            balance, required = _money(finding, "balance"), _money(finding, "required")
+            complete = finding.values.get("complete") is not False
+            below_since = _below_since(finding, below_since)
+    return AccountStanding(
+        account_no=due.position.account.account_no,
+        input_version=due.input_version,
+        standing=standing,
+        level=level,
+        required_fen=None if required is None else required.minor_units,
+        required_complete=complete,
+        balance_fen=None if balance is None else balance.minor_units,
+        below_since=below_since,
+        recheck_at=recheck_at,
+        findings=[as_json(one) for one in findings if one.standing is not Standing.MET or one.level is not None],
+    )
+
+
+def as_json(finding: Finding) -> dict[str, object]:
+    """A finding as the records and the command line show it."""
+    return {
+        "rule": finding.rule,
+        "period": finding.period,
+        "standing": finding.standing.value,
+        "level": None if finding.level is None else finding.level.value,
+        "why": finding.why_zh,
+        "why_en": finding.why_en,
+        "figures": finding.figures,
+        "as_of": finding.as_of.isoformat(),
+    }
+
+
+def _for_the_account(finding: Finding, *, month: str) -> Standing:
+    """What a finding means for the account now: missing facts make it unknown; a big debit or a past month do not."""
+    if finding.standing is Standing.BREACHED and finding.rule in _ABOUT_FACTS:
+        return Standing.UNKNOWN
+    if finding.rule == large_outflow.RULE or (finding.rule == outflow_cap.RULE and finding.period != month):
+        return Standing.MET
+    return finding.standing
+
+
+def _worse(one: Standing, other: Standing) -> Standing:
+    """Breached is worse than unknown, unknown worse than met."""
+    if Standing.BREACHED in (one, other):
+        return Standing.BREACHED
+    return Standing.UNKNOWN if Standing.UNKNOWN in (one, other) else Standing.MET
+
+
+def _graver(one: Level | None, other: Level | None) -> Level | None:
+    if one is None or other is None:
+        return one or other
+    return one if one.rank >= other.rank else other
+
+
+def _money(finding: Finding, name: str) -> Money | None:
+    value = finding.values.get(name)
+    return value if isinstance(value, Money) else None
+
+
+def _below_since(finding: Finding, before: datetime | None) -> datetime | None:
+    """Since when the balance is below: as the floor rule says, unchanged while it cannot say."""
+    if finding.standing is Standing.MET:
+        return None
+    since = finding.values.get("since")
+    return since if isinstance(since, datetime) else before
+
+
+def _spoken(checked: Sequence[Checked], *, live: Collection[AlertKey], patience: Patience) -> Iterator[Signal | Clear]:
+    """Everything the alert book must hear of a chunk."""
+    subjects = {key.subject for key in live}
+    nothing: frozenset[AlertKey] = frozenset()
+    for one in checked:
+        known = live if account_subject(one.position.account.account_no) in subjects else nothing
+        labels: Mapping[str, str] | None = None
+        for finding in one.findings:
+            if finding.level is None and finding.holds is None and not known:
+                continue
+            labels = labels if labels is not None else labels_of(one.position)
+            spoken = signal_or_clear(finding, labels=labels, live=known, patience=patience)
+            if spoken is not None:
+                yield spoken
+
+
+def labels_of(position: Position) -> Mapping[str, str]:
+    """Who an account's alerts are about, for routing and for readers of the feed."""
+    account, institution = position.account, position.institution
+    labels = {"account_no": account.account_no, "bank": account.bank}
+    if account.uscc is not None:
+        labels["uscc"] = account.uscc
+    if institution is not None:
+        labels["name"] = institution.name
+        if institution.district is not None:
+            labels["district"] = institution.district
+    return labels
+
+
+def _today(now: datetime) -> date:
+    return now.astimezone(ZONE).date()

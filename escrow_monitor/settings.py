@@ -1,0 +1,332 @@
+"""What an operator decides: one TOML file, every key overridable from the environment, unknown keys refused.
+
+defaults  <  escrow-monitor.toml  <  ESCROW_MONITOR_<SECTION>__<KEY>
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import socket
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from escrow_monitor.clock import Clock, ReplayClock, SystemClock
+from escrow_monitor.errors import ConfigurationError
+
+PREFIX = "ESCROW_MONITOR_"
+CONFIG_NAME = "escrow-monitor.toml"
+_NOT_KEYS = {"ESCROW_MONITOR_CONFIG"}
+_SINGLE = {"language"}
+"""Keys that stand in no section."""
+
+Seconds = Annotated[int, Field(gt=0, le=604_800)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatabaseSettings(_Section):
+    url: str = "sqlite:///escrow.db"
+
+
+class EngineSettings(_Section):
+    """`url` empty: on SQLite a file of its own beside the business file, on PostgreSQL the same database.
+
+    `executor_id` names this daemon: stable over a restart, different for each that shares a PostgreSQL; the host's name
+    where only one runs on it.
+    """
+
+    url: str | None = None
+    executor_id: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9._-]{1,64}$")
+
+
+class WebSettings(_Section):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8750, ge=0, le=65_535)
+    home_url: str | None = None
+
+
+class PolicySettings(_Section):
+    """`examples` adds the invented example amounts that ship with the program: for a demonstration only."""
+
+    examples: bool = False
+    folders: tuple[Path, ...] = ()
+
+
+class ScheduleSettings(_Section):
+    """Cron expressions of five fields, or six with seconds first; in the machine's zone unless `zone` says otherwise.
+
+    The hours and half hours are left to the banks: some refuse to be polled then.
+    """
+
+    zone: str = "Asia/Shanghai"
+    pull_balances: str = "4,19,34,49 * * * *"
+    load_statements: str = "2-57/5 * * * *"
+    check_balances: str = "* * * * *"
+    deliver_alerts: str = "*/10 * * * * *"
+    watch_rounds: str = "1-59/2 * * * *"
+    late_after_seconds: Mapping[str, Seconds] = {
+        "pull-balances": 3600,
+        "load-statements": 1800,
+        "check-balances": 900,
+        "deliver-alerts": 600,
+        "watch-rounds": 900,
+    }
+
+
+class BankSettings(_Section):
+    """One bank we pull from. The token comes from a file, from the environment or from a systemd credential."""
+
+    connector: Literal["berlin_group"] = "berlin_group"
+    base_url: str = Field(pattern=r"^https?://")
+    consent_id: SecretStr | None = None
+    consent_id_file: Path | None = None
+    token: SecretStr | None = None
+    token_file: Path | None = None
+    batch: bool = False
+    sign: Literal["signed", "by_party"] = "signed"
+    timeout_seconds: Seconds = 20
+    concurrency: int = Field(default=20, ge=1, le=1000)
+    calls_per_second: int | None = Field(default=None, ge=1, le=10_000)
+    retries: int = Field(default=2, ge=0, le=5)
+    circuit_failures: int = Field(default=5, ge=1, le=1000)
+    circuit_open_seconds: Seconds = 60
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    zone: str = "Asia/Shanghai"
+
+
+class FolderSettings(_Section):
+    """One watched folder of statement files. `bank` names the bank of accounts that `register` makes."""
+
+    path: Path
+    bank: str
+    zone: str = "Asia/Shanghai"
+    register_accounts: bool = False
+    settle_seconds: int = Field(default=2, ge=0, le=3600)
+
+
+class WebhookSettings(_Section):
+    type: Literal["webhook"] = "webhook"
+    url: str = Field(pattern=r"^https?://")
+    secrets: tuple[SecretStr, ...] = ()
+    secrets_files: tuple[Path, ...] = ()
+    allow_private: bool = False
+    timeout_seconds: Seconds = 10
+
+    @model_validator(mode="after")
+    def _signed(self) -> WebhookSettings:
+        if not self.secrets and not self.secrets_files:
+            raise ValueError("a webhook needs at least one secret: set secrets_files")
+        return self
+
+
+class LogChannelSettings(_Section):
+    type: Literal["log"]
+
+
+ChannelSettings = Annotated[WebhookSettings | LogChannelSettings, Field(discriminator="type")]
+
+
+class AlertSettings(_Section):
+    """How long a condition must hold before its alert opens, or be absent before it resolves, by rule."""
+
+    open_after_seconds: Mapping[str, int] = {}
+    resolve_after_seconds: Mapping[str, int] = {}
+
+
+class LogSettings(_Section):
+    format: Literal["json", "console", "auto"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class ReplaySettings(_Section):
+    """The demo's clock: replays the past quickly until it has caught up with the present."""
+
+    replay_from: AwareDatetime
+    started_at: AwareDatetime
+    speed: int = Field(ge=1, le=1_000_000)
+
+
+class Settings(_Section):
+    """The whole configuration. `folder` is where relative paths begin: the file's folder, else the working folder."""
+
+    language: Literal["zh", "en"] = "zh"
+    database: DatabaseSettings = DatabaseSettings()
+    engine: EngineSettings = EngineSettings()
+    web: WebSettings = WebSettings()
+    policies: PolicySettings = PolicySettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    banks: Mapping[str, BankSettings] = {}
+    folders: Mapping[str, FolderSettings] = {}
+    channels: Mapping[str, ChannelSettings] = {}
+    alerts: AlertSettings = AlertSettings()
+    logs: LogSettings = LogSettings()
+    clock: ReplaySettings | None = None
+    folder: Path = Field(default=Path(), exclude=True)
+
+    def path(self, path: Path) -> Path:
+        """Resolve a configured path: environment variables expanded, relative ones below `folder`."""
+        expanded = Path(os.path.expandvars(path)).expanduser()
+        return expanded if expanded.is_absolute() else self.folder / expanded
+
+    @property
+    def database_url(self) -> str:
+        """The database URL with a relative SQLite path made absolute below `folder`."""
+        return self._absolute(self.database.url)
+
+    @property
+    def engine_url(self) -> str:
+        """The engine's database: its own file beside an SQLite business file, or the same PostgreSQL."""
+        if self.engine.url is not None:
+            return self._absolute(self.engine.url)
+        url = self.database_url
+        if not url.startswith("sqlite:///"):
+            return url
+        business = Path(url.removeprefix("sqlite:///"))
+        return f"sqlite:///{business.with_name(f'{business.stem}-engine.db')}"
+
+    def _absolute(self, url: str) -> str:
+        if not url.startswith("sqlite:///"):
+            return url
+        return f"sqlite:///{self.path(Path(url.removeprefix('sqlite:///'))).resolve()}"
+
+    def make_clock(self) -> Clock:
+        """The machine's clock, or the replay that a demo folder asks for."""
+        if self.clock is None:
+            return SystemClock()
+        return ReplayClock(replay_from=self.clock.replay_from, started_at=self.clock.started_at, speed=self.clock.speed)
+
+    def secret(self, value: SecretStr | None, file: Path | None, *, what: str) -> str | None:
+        """Return a secret given directly or in a file; raise ConfigurationError when the file cannot be read."""
+        if value is not None:
+            return value.get_secret_value()
+        if file is None:
+            return None
+        try:
+            return self.path(file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigurationError(f"{what}: cannot read {file}: {error.strerror}") from error
+
+
+def load_settings(config: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Read the configuration.
+
+    `config` None: `ESCROW_MONITOR_CONFIG`, else `escrow-monitor.toml` in the working folder if it is there, else
+    defaults. Raises ConfigurationError with the file, the key, the nearest known name and what to do.
+    """
+    path = config or (Path(environ["ESCROW_MONITOR_CONFIG"]) if environ.get("ESCROW_MONITOR_CONFIG") else None)
+    if path is None and Path(CONFIG_NAME).is_file():
+        path = Path(CONFIG_NAME)
+    document = _read(path) if path is not None else {}
+    for name, value in _overrides(environ):
+        _set(document, name, value)
+    document["folder"] = path.resolve().parent if path is not None else Path.cwd()
+    try:
+        return Settings.model_validate(document)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, path)) from None
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from error
+    if "folder" in document:
+        raise ConfigurationError(f"{path}: folder: unknown key; did you mean folders?")
+    return document
+
+
+def _overrides(environ: Mapping[str, str]) -> Iterator[tuple[list[str], str]]:
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name in _NOT_KEYS or name.startswith(f"{PREFIX}TEST_"):
+            continue
+        parts = name.removeprefix(PREFIX).lower().split("__")
+        if len(parts) > 1 or parts[0] in _SINGLE:
+            yield parts, environ[name]
+        elif near := _nearest_variable(parts[0]):
+            raise ConfigurationError(f"{name}: unknown variable; did you mean {near}?")
+
+
+def _set(document: dict[str, object], parts: list[str], text: str) -> None:
+    """Put an override where it belongs; lists and tables may be given as JSON."""
+    place = document
+    for part in parts[:-1]:
+        below = place.setdefault(part, {})
+        if not isinstance(below, dict):
+            raise ConfigurationError(f"{PREFIX}{'__'.join(parts).upper()}: {part} is not a section")
+        place = cast("dict[str, object]", below)
+    place[parts[-1]] = _structured(parts, text) if text[:1] in ("[", "{") else text
+
+
+def _structured(parts: list[str], text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{PREFIX}{'__'.join(parts).upper()}: not valid JSON: {error}") from error
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    """One sentence for each wrong key: where, what, and the nearest known name for an unknown one."""
+    sentences = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            near = _nearest(problem["loc"])
+            sentences.append(f"{key}: unknown key" + (f"; did you mean {near}?" if near else ""))
+        else:
+            sentences.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}")
+    where = str(path) if path is not None else "configuration"
+    return f"{where}: " + "; ".join(sentences)
+
+
+def _nearest_variable(name: str) -> str | None:
+    """The variable that was meant by one underscore where two belong: it must not be passed over in silence."""
+    variables = {
+        f"{section}_{key}": f"{PREFIX}{section.upper()}__{key.upper()}"
+        for section, known in Settings.model_fields.items()
+        if isinstance(known.annotation, type) and issubclass(known.annotation, BaseModel)
+        for key in known.annotation.model_fields
+    }
+    close = difflib.get_close_matches(name, variables, n=1, cutoff=0.7)
+    return variables[close[0]] if close else None
+
+
+def _nearest(loc: tuple[int | str, ...]) -> str | None:
+    """The known name closest to the last part of `loc`, looked up in the section that holds it."""
+    model: type[BaseModel] = Settings
+    for part in loc[:-1]:
+        known = model.model_fields.get(str(part))
+        sections: dict[str, type[BaseModel]] = {
+            "banks": BankSettings,
+            "folders": FolderSettings,
+            "webhook": WebhookSettings,
+            "log": LogChannelSettings,
+        }
+        annotation = known.annotation if known is not None else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+        else:
+            model = sections.get(str(part), model)
+    names = [name for name in model.model_fields if name != "folder"]
+    close = difflib.get_close_matches(str(loc[-1]), names, n=1, cutoff=0.5)
+    return close[0] if close else None

@@ -1,0 +1,164 @@
+"""The web application: every route, who may use it, and what is shared between requests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from alerts.alert import FeedEntry
+from alerts.feeds.events import server_sent
+from alerts.feeds.item import Lang
+from escrow_monitor.errors import DatabaseError
+from escrow_monitor.logs import log
+from escrow_monitor.records import keys
+from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.web import api, health, problems
+from escrow_monitor.web.console import pages
+from escrow_monitor.web.console.today import TodayView, today
+from escrow_monitor.web.console.words import Words
+from escrow_monitor.web.events import EventHub
+from escrow_monitor.web.feeds import SEQ_MAX, FeedPages
+from escrow_monitor.web.fresh import Fresh
+from escrow_monitor.web.guard import SCOPE_METRICS, SCOPE_READ, Guard
+from escrow_monitor.web.headers import SecurityHeaders
+from escrow_monitor.web.ports import WebPorts
+from escrow_monitor.web.problems import Problem
+
+QUESTIONS_AT_ONCE_MAX = 10
+"""Threads that ask the records: fewer than the database's connections, so none waits for one in vain."""
+
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(ports: WebPorts) -> FastAPI:
+    """Build the application. Nothing is opened or asked until the first request.
+
+    `app.state.events` is the hub of the event streams: call its `stop` before the server is to end.
+    """
+    guard = Guard(verify=lambda secret: _verify(ports, secret), age_seconds_max=ports.answer_age_seconds_max)
+    head = Fresh(lambda: _head(ports), age_seconds_max=ports.answer_age_seconds_max)
+
+    def entries(after: int, limit: int) -> Sequence[FeedEntry]:
+        with ports.database.read() as session:
+            return RecordsAlertBook(session).entries(after=after, limit=limit)
+
+    feeds = FeedPages(head=head.get, entries=entries, home_url=ports.home_url)
+    hub = EventHub(
+        head=head.get, entries=entries, render=lambda entry: server_sent(entry, home_url=ports.home_url),
+        streams_max=ports.streams_max, beat_seconds=ports.beat_seconds,
+    )
+    app = FastAPI(
+        title="escrow-monitor", version=api.VERSION, openapi_url=None, docs_url=None, redoc_url=None,
+        lifespan=_lifespan, redirect_slashes=False,
+        middleware=[Middleware(SecurityHeaders), Middleware(_Gzip, minimum_size=1_000, compresslevel=5)],
+        routes=[
+            *_feed_routes(guard, feeds, hub), *_metrics_routes(guard, ports), *_console_routes(guard, ports),
+            *health.routes(ports), *pages.routes(guard, home_url=ports.home_url),
+        ],
+    )
+    app.state.events = hub
+    app.include_router(api.router(guard, ports))
+    problems.install(app)
+    return app
+
+
+class _Gzip(GZipMiddleware):
+    """Compresses what is large, but for the feeds: their pages are kept compressed, and this would cost a fifth."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self.app if scope.get("path", "").startswith("/feeds/") else super().__call__
+        await app(scope, receive, send)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = QUESTIONS_AT_ONCE_MAX
+    yield
+    app.state.events.stop()
+
+
+def _feed_routes(guard: Guard, feeds: FeedPages, hub: EventHub) -> list[BaseRoute]:
+    async def atom(request: Request) -> Response:
+        await guard.require(request, SCOPE_READ, basic=True)
+        return await feeds.answer(request, "atom")
+
+    async def json(request: Request) -> Response:
+        await guard.require(request, SCOPE_READ, basic=True)
+        return await feeds.answer(request, "json")
+
+    async def events(request: Request) -> Response:
+        await guard.require(request, SCOPE_READ)
+
+        async def allowed() -> bool:
+            try:
+                await guard.require(request, SCOPE_READ)
+            except Problem:
+                return False
+            return True
+
+        return await hub.open(after=_replay_from(request), allowed=allowed)
+
+    return [
+        Route("/feeds/alerts.json", json), Route("/feeds/alerts.atom", atom), Route("/feeds/alerts/events", events),
+    ]
+
+
+def _metrics_routes(guard: Guard, ports: WebPorts) -> list[BaseRoute]:
+    async def metrics(request: Request) -> Response:
+        await guard.require(request, SCOPE_METRICS, basic=True)
+        body, content_type = await run_in_threadpool(ports.metrics.render, request.headers.get("accept", ""))
+        return Response(body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
+
+    return [Route("/metrics", metrics)]
+
+
+def _console_routes(guard: Guard, ports: WebPorts) -> list[BaseRoute]:
+    async def console(request: Request) -> Response:
+        lang = pages.lang_of(request)
+        try:
+            await guard.require(request, SCOPE_READ)
+            view = await run_in_threadpool(ask, lang)
+        except Problem as problem:
+            if problem.status in (401, 403):
+                return RedirectResponse(f"/sign-in?lang={lang}", 303, {"Cache-Control": "no-store"})
+            raise
+        except DatabaseError as error:
+            log(__name__).error("web.records_unreachable", path="/", detail=str(error))
+            return pages.page("unreachable.html", lang, status=503)
+        when = pages.at_zone(Words(lang), now=view.now, zone=ports.zone)
+        return pages.page("today.html", lang, view=view, when=when)
+
+    def ask(lang: Lang) -> TodayView:
+        return today(ports, lang=lang, now=ports.clock.now())
+
+    return [Route("/", console, methods=["GET"])]
+
+
+def _replay_from(request: Request) -> int | None:
+    """The number after which a stream goes on: the browser's `Last-Event-ID`, or `?after=` for the first time."""
+    text = request.headers.get("last-event-id") or request.query_params.get("after")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= SEQ_MAX):
+        raise Problem(400, f"Last-Event-ID is the number of a feed entry, not {text[:40]!r}")
+    return int(text)
+
+
+def _verify(ports: WebPorts, secret: str) -> keys.KeyInfo | None:
+    with ports.database.read() as session:
+        return keys.verify(session, secret, now=ports.clock.now())
+
+
+def _head(ports: WebPorts) -> int:
+    with ports.database.read() as session:
+        return RecordsAlertBook(session).head()

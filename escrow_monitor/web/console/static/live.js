@@ -1,0 +1,41 @@
+// Keeps the page fresh: each feed event, and each minute, the page is fetched again and its <main> replaced.
+"use strict";
+(() => {
+  const QUIET_MS = 1000;
+  const EVERY_MS = 60000;
+  let waiting = null;
+
+  async function refresh() {
+    waiting = null;
+    if (document.hidden) { return; }
+    try {
+      const answer = await fetch(location.pathname + location.search, { credentials: "same-origin", redirect: "manual" });
+      if (answer.type === "opaqueredirect") { location.reload(); return; }
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("page");
+      if (!fresh) { throw new Error("no page"); }
+      document.getElementById("page").replaceWith(fresh);
+      say(source.readyState === EventSource.OPEN);
+    } catch {
+      say(false);
+    }
+  }
+
+  function soon() {
+    if (waiting === null) { waiting = setTimeout(refresh, QUIET_MS); }
+  }
+
+  function say(isLive) {
+    const mark = document.getElementById("live");
+    if (!mark) { return; }
+    if (!mark.dataset.up) { mark.dataset.up = mark.textContent; }
+    mark.textContent = isLive ? mark.dataset.up : mark.dataset.down;
+    mark.className = isLive ? "up" : "down";
+  }
+
+  const source = new EventSource("/feeds/alerts/events");
+  source.addEventListener("alert", soon);
+  source.addEventListener("open", () => say(true));
+  source.addEventListener("error", () => say(false));
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) { soon(); } });
+  setInterval(refresh, EVERY_MS);
+})();

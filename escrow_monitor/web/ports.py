@@ -1,0 +1,56 @@
+"""What the web needs from outside, as one frozen value that wiring fills in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from escrow_monitor.clock import Clock
+from escrow_monitor.metrics import Metrics
+from escrow_monitor.records.database import Database
+
+ANSWER_AGE_SECONDS_MAX = 0.25
+STREAMS_MAX = 200
+BEAT_SECONDS = 15.0
+ZONE = ZoneInfo("Asia/Shanghai")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One condition of being ready. `detail` goes to the log, not to the stranger who asks `/readyz`."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedRound:
+    """A round the clock starts, and how long after its last success it counts as late."""
+
+    name: str
+    late_after: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebPorts:
+    """Everything the web is given.
+
+    `home_url` is how readers reach us: it is in every feed link. `rounds` are those that must run, the one named
+    "check-balances" being the one that judges accounts. `checks` adds conditions to `/readyz` (is the clock fresh).
+    `answer_age_seconds_max` bounds how old a feed's head or a key's validity may be: with 0 each request asks anew.
+    An event stream that has nothing to say says so every `beat_seconds`, and its key is looked at again.
+    """
+
+    database: Database
+    clock: Clock
+    metrics: Metrics
+    home_url: str
+    rounds: Sequence[ExpectedRound] = ()
+    checks: Callable[[], Sequence[Check]] = tuple
+    zone: ZoneInfo = ZONE
+    answer_age_seconds_max: float = ANSWER_AGE_SECONDS_MAX
+    streams_max: int = STREAMS_MAX
+    beat_seconds: float = BEAT_SECONDS

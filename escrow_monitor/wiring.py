@@ -1,0 +1,324 @@
+"""Puts the rooms together: settings in, an App out. Nothing is made before `assemble` is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property, partial
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from alerts.channel import Channel
+from escrow_monitor.banks.connector import BankConnector
+from escrow_monitor.banks.connectors.statement_folder import StatementFolder
+from escrow_monitor.clock import Clock, SystemClock
+from escrow_monitor.domain.calendar import WorkingCalendar, calendar_for
+from escrow_monitor.domain.figures import Figures
+from escrow_monitor.domain.policy import PolicyBook
+from escrow_monitor.domain.rules import (
+    account_status,
+    calendar_ends,
+    feed_gap,
+    floor,
+    freshness,
+    large_outflow,
+    late_top_up,
+    outflow_cap,
+    round_late,
+)
+from escrow_monitor.errors import ConfigurationError, UsageError
+from escrow_monitor.logs import log as logger
+from escrow_monitor.metrics import Metrics
+from escrow_monitor.policies import load_policies
+from escrow_monitor.records.database import Database
+from escrow_monitor.records.figures import figures
+from escrow_monitor.records.statements import Registration
+from escrow_monitor.rounds import ROUNDS
+from escrow_monitor.rounds.check_balances import check_balances
+from escrow_monitor.rounds.deliver_alerts import deliver_alerts
+from escrow_monitor.rounds.load_statements import load_statements
+from escrow_monitor.rounds.perform import perform
+from escrow_monitor.rounds.pull_balances import pull_balances
+from escrow_monitor.rounds.report import Report
+from escrow_monitor.rounds.signals import Patience
+from escrow_monitor.rounds.watch_rounds import watch_rounds
+from escrow_monitor.settings import BankSettings, LogChannelSettings, Settings, WebhookSettings
+
+RULE_NAMES = tuple(
+    rule.RULE
+    for rule in (
+        floor, late_top_up, large_outflow, outflow_cap, freshness, feed_gap, account_status, round_late, calendar_ends,
+    )
+)
+ALL = "all"
+"""The shard of a round that is not cut up."""
+
+
+@dataclass(kw_only=True)
+class App:
+    """One assembled program: what every command, the daemon and the web stand on. Close it when done."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    metrics: Metrics = field(init=False)
+    claimant: str = "local"
+
+    def __post_init__(self) -> None:
+        self.metrics = Metrics(
+            snapshot=self._figures,
+            now=self.clock.now,
+            rounds=ROUNDS,
+            rules=RULE_NAMES,
+        )
+
+    @cached_property
+    def policies(self) -> PolicyBook:
+        """The packs that ship with the program and those of the configured folders."""
+        return policies_of(self.settings)
+
+    @cached_property
+    def channels(self) -> Mapping[str, Channel]:
+        """The channels that deliveries go to, by name."""
+        return {name: make_channel(self.settings, name) for name in self.settings.channels}
+
+    @cached_property
+    def connectors(self) -> Mapping[str, BankConnector]:
+        """The banks we pull from, by name; their connections open on first use."""
+        return {
+            name: make_connector(self.settings, name, bank, self.clock) for name, bank in self.settings.banks.items()
+        }
+
+    @cached_property
+    def patience(self) -> Patience:
+        """How long conditions must hold or be absent, from the settings."""
+        chosen = self.settings.alerts
+        return Patience(
+            open_after={rule: timedelta(seconds=s) for rule, s in chosen.open_after_seconds.items()},
+            resolve_after={rule: timedelta(seconds=s) for rule, s in chosen.resolve_after_seconds.items()},
+        )
+
+    @staticmethod
+    def real_now() -> datetime:
+        """The machine's time, also where the demo replays the past: leases, retries and heartbeats live in it."""
+        return SystemClock().now()
+
+    def shards(self, name: str) -> Sequence[str]:
+        """What a round is cut into: banks, folders, channels, or one piece."""
+        match name:
+            case "pull-balances":
+                return tuple(self.settings.banks)
+            case "load-statements":
+                return tuple(self.settings.folders)
+            case "deliver-alerts":
+                return tuple(self.settings.channels)
+            case _:
+                return (ALL,)
+
+    def perform(
+        self, name: str, shard: str, scheduled_at: datetime, *, account_nos: Sequence[str] | None = None
+    ) -> Report:
+        """Do one round over one shard for one scheduled time, once; the run is recorded whatever happens."""
+        if name not in ROUNDS:
+            raise UsageError(f"there is no round {name!r}; the rounds are {', '.join(ROUNDS)}")
+        return perform(
+            name=name,
+            shard=shard,
+            scheduled_at=scheduled_at,
+            now_of=self.clock.now,
+            database=self.database,
+            observe=self.metrics.round_finished,
+            do=lambda: self._round(name, shard, scheduled_at, account_nos),
+        )
+
+    def _round(self, name: str, shard: str, scheduled_at: datetime, account_nos: Sequence[str] | None) -> Report:
+        match name:
+            case "pull-balances":
+                if shard not in self.settings.banks:
+                    raise UsageError(f"no bank {shard!r} is configured: add [banks.{shard}]")
+                return pull_balances(
+                    database=self.database,
+                    connector=self.connectors[shard],
+                    zone=zone_of(self.settings.banks[shard].zone),
+                    scheduled_at=scheduled_at,
+                    now_of=self.clock.now,
+                    watch=self.metrics.bank_pulled,
+                    account_nos=account_nos,
+                )
+            case "load-statements":
+                if shard not in self.settings.folders:
+                    raise UsageError(f"no folder {shard!r} is configured: add [folders.{shard}]")
+                folder = self.settings.folders[shard]
+                return load_statements(
+                    database=self.database,
+                    name=shard,
+                    zone=zone_of(folder.zone),
+                    scheduled_at=scheduled_at,
+                    folder=StatementFolder(
+                        folder=self.settings.path(folder.path), settle_seconds=folder.settle_seconds
+                    ),
+                    registration=Registration(bank=folder.bank) if folder.register_accounts else None,
+                    now_of=self.clock.now,
+                )
+            case "check-balances":
+                return check_balances(
+                    database=self.database,
+                    policies=self.policies,
+                    channels=tuple(self.settings.channels),
+                    patience=self.patience,
+                    scheduled_at=scheduled_at,
+                    now=self.clock.now(),
+                    account_nos=account_nos,
+                )
+            case "deliver-alerts":
+                return deliver_alerts(
+                    database=self.database,
+                    channels=self.channels,
+                    channel=shard,
+                    claimant=self.claimant,
+                    scheduled_at=scheduled_at,
+                    now_of=self.real_now,
+                    watch=self.metrics.delivered,
+                )
+            case _:
+                return watch_rounds(
+                    database=self.database,
+                    channels=tuple(self.settings.channels),
+                    patience=self.patience,
+                    calendars=calendars_of(self.policies),
+                    late_after={
+                        name: timedelta(seconds=seconds)
+                        for name, seconds in self.settings.schedule.late_after_seconds.items()
+                        if self.shards(name)
+                    },
+                    scheduled_at=scheduled_at,
+                    now=self.clock.now(),
+                )
+
+    def _figures(self) -> Figures:
+        with self.database.read() as session:
+            return figures(session)
+
+    def close(self) -> None:
+        """Close what was opened: connections to banks, then the database."""
+        if "connectors" in self.__dict__:
+            for connector in self.connectors.values():
+                connector.close()
+        if "channels" in self.__dict__:
+            for channel in self.channels.values():
+                channel.close()
+        self.database.close()
+
+
+def policies_of(settings: Settings) -> PolicyBook:
+    """The packs that ship with the program and those of the configured folders."""
+    chosen = settings.policies
+    return load_policies([settings.path(folder) for folder in chosen.folders], examples=chosen.examples)
+
+
+def calendars_of(policies: PolicyBook) -> Sequence[WorkingCalendar]:
+    """The working-day calendars that the loaded packs lean on."""
+    return [calendar_for(name) for name in sorted({pack.calendar for pack in policies.packs.values() if pack.calendar})]
+
+
+def home_url_of(settings: Settings) -> str:
+    """How readers reach us: as configured, else where the web listens."""
+    host = f"[{settings.web.host}]" if ":" in settings.web.host else settings.web.host
+    return settings.web.home_url or f"http://{host}:{settings.web.port}"
+
+
+def make_channel(settings: Settings, name: str) -> Channel:
+    """Build one configured channel."""
+    chosen = settings.channels[name]
+    match chosen:
+        case LogChannelSettings():
+            from alerts.channels.log import LogChannel
+
+            log = logger("alerts")
+            return LogChannel(name, lambda item: log.info("alert.published", **item))
+        case WebhookSettings():
+            from alerts.channels.webhook import WebhookChannel
+            from alerts.feeds.item import feed_item
+
+            secrets = [secret.get_secret_value() for secret in chosen.secrets]
+            for file in chosen.secrets_files:
+                secret = settings.secret(None, file, what=f"channels.{name}.secrets_files")
+                secrets.extend((secret or "").split())
+            home_url = home_url_of(settings)
+            try:
+                return WebhookChannel(
+                    name,
+                    chosen.url,
+                    secrets,
+                    source=home_url,
+                    item_of=partial(feed_item, home_url=home_url),
+                    # The machine's clock even where the demo replays the past: receivers refuse an old timestamp.
+                    now_of=App.real_now,
+                    allow_private=chosen.allow_private,
+                    timeout_seconds=chosen.timeout_seconds,
+                )
+            except ValueError as error:
+                raise ConfigurationError(f"channels.{name}: {error}") from error
+
+
+def make_connector(settings: Settings, name: str, bank: BankSettings, clock: Clock) -> BankConnector:
+    """Build one configured bank's connector."""
+    from escrow_monitor.banks.connectors.berlin_group import BerlinGroup
+    from escrow_monitor.banks.http import BankHttp
+
+    consent = settings.secret(bank.consent_id, bank.consent_id_file, what=f"banks.{name}.consent_id_file")
+    return BerlinGroup(
+        bank=name,
+        http=BankHttp(
+            base_url=bank.base_url,
+            timeout_seconds=bank.timeout_seconds,
+            concurrency=bank.concurrency,
+            calls_per_second=bank.calls_per_second,
+            retries=bank.retries,
+            circuit_failures=bank.circuit_failures,
+            circuit_open_seconds=bank.circuit_open_seconds,
+            token=settings.secret(bank.token, bank.token_file, what=f"banks.{name}.token_file"),
+            ca_file=_text(settings, bank.ca_file),
+            cert_file=_text(settings, bank.cert_file),
+            key_file=_text(settings, bank.key_file),
+        ),
+        consent_id=consent or "",
+        zone=zone_of(bank.zone),
+        batch=bank.batch,
+        sign=bank.sign,
+        clock=clock,
+    )
+
+
+def _text(settings: Settings, path: Path | None) -> str | None:
+    return None if path is None else str(settings.path(path))
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of that name, or a ConfigurationError."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ConfigurationError(f"{name!r} is not a time zone: write it like Asia/Shanghai") from error
+
+
+def assemble(settings: Settings, *, clock: Clock | None = None, claimant: str | None = None) -> App:
+    """Put a program together from its settings. The database is opened on first use."""
+    return App(
+        settings=settings,
+        clock=clock or settings.make_clock(),
+        database=Database(settings.database_url),
+        claimant=claimant or settings.engine.executor_id,
+    )
+
+
+@contextmanager
+def assembled(settings: Settings, *, clock: Clock | None = None) -> Iterator[App]:
+    """`assemble`, closed at the end."""
+    app = assemble(settings, clock=clock)
+    try:
+        yield app
+    finally:
+        app.close()

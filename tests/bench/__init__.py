@@ -1,0 +1,1 @@
+"""Benchmarks: each target beside its peer or floor, in one run, with peak memory."""

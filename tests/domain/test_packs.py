@@ -1,0 +1,160 @@
+"""The shipped packs: every one can be read, and none calls verified what nobody has read."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from escrow_monitor.domain.accounts import Account, Purpose
+from escrow_monitor.domain.findings import Level
+from escrow_monitor.domain.institutions import Institution
+from escrow_monitor.domain.money import Money
+from escrow_monitor.domain.policy import NOT_VERIFIED, Fixed, Found, PolicyBook, RatioWindow
+from escrow_monitor.errors import PolicyError
+from escrow_monitor.policies import PACK_BYTES_MAX, load_pack, load_policies
+
+
+@pytest.fixture(scope="module")
+def book() -> PolicyBook:
+    return load_policies()
+
+
+def institution(district: str | None, policy: str | None = None) -> Institution:
+    return Institution(uscc="91110000600037341L", name="启航", district=district, policy=policy)
+
+
+def test_every_pack_can_be_read_and_says_its_place(book: PolicyBook) -> None:
+    assert {pack.jurisdiction for pack in book.packs.values()} >= {
+        "000000", "110000", "140802", "330000", "371082", "500000", "500106", "510100", "510300",
+    }
+    for pack in book.packs.values():
+        assert pack.id == f"cn-{pack.jurisdiction}"
+        assert pack.where.startswith(pack.jurisdiction)
+        assert pack.title.zh
+        assert pack.title.en
+
+
+def test_verified_means_that_the_source_was_read_and_is_named(book: PolicyBook) -> None:
+    for pack in book.packs.values():
+        for clause in pack.clauses:
+            assert clause.source.title
+            if clause.verified:
+                assert clause.source.found is Found.READ
+                assert clause.basis.en.endswith("source verified")
+            else:
+                assert clause.basis == NOT_VERIFIED
+
+
+def test_the_nation_names_no_floor_and_none_of_its_defaults_is_called_law(book: PolicyBook) -> None:
+    nation = book.pack("cn-000000")
+    assert not [clause for clause in nation.clauses if isinstance(clause.terms, Fixed | RatioWindow)]
+    assert not [clause for clause in nation.clauses if clause.verified]
+
+
+def test_zigong_asks_for_a_fifth_of_three_months_credits(book: PolicyBook, account: Account) -> None:
+    law = book.effective(institution=institution("510302"), account=account, on=date(2026, 11, 20))
+    (floor,) = law.floor_clauses
+    assert floor.terms == RatioWindow(ratio=Fraction(1, 5), months=3)
+    assert law.pack_ids == ("cn-000000", "cn-510300")
+    assert law.top_up is not None
+    assert law.freshness.id == "cn-000000/freshness"
+    assert law.feed_gap is not None
+    assert law.calendar.name == "CN"
+    assert law.zone.key == "Asia/Shanghai"
+
+
+def test_rongcheng_caps_the_month_at_twice_a_minimum_that_it_does_not_name(book: PolicyBook, account: Account) -> None:
+    law = book.effective(institution=institution("371082"), account=account, on=date(2026, 11, 20))
+    assert law.floor_clauses == ()
+    (cap,) = law.outflow_caps
+    assert (cap.terms.times, cap.terms.level, cap.verified) == (2, Level.RED, True)
+
+
+def test_the_example_shows_how_a_bureau_sets_its_own_minimum(account: Account) -> None:
+    law = load_policies(examples=True).effective(
+        institution=institution("371082"), account=account, on=date(2026, 11, 20)
+    )
+    (floor,) = law.floor_clauses
+    assert isinstance(floor.terms, Fixed)
+    assert floor.terms.tiers[-1].amount == Money(200_000_00, "CNY")
+    assert not floor.verified
+
+
+def test_a_settlement_account_has_no_floor(book: PolicyBook) -> None:
+    account = Account(account_no="2", bank="b", connector="c", currency="CNY", purpose=Purpose.SETTLEMENT)
+    law = book.effective(institution=institution("510300"), account=account, on=date(2026, 11, 20))
+    assert law.floor_clauses == ()
+    assert law.top_up is None
+    assert law.large_debits == ()
+
+
+PACK = """
+id = "local"
+title = "本地"
+title_en = "local"
+jurisdiction = "330106"
+[[clause]]
+id = "local/fixed"
+kind = "fixed"
+title = "固定"
+title_en = "fixed"
+amount = "50000.00"
+effective_from = 2026-01-01
+verified = false
+source = { title = "区教育局", found = "NF" }
+"""
+
+
+def test_a_folder_of_ones_own_is_read_beside_the_shipped_packs(tmp_path: Path, account: Account) -> None:
+    (tmp_path / "local.toml").write_text("\ufeff" + PACK, encoding="utf-8")
+    (tmp_path / ".hidden.toml").write_text("not toml", encoding="utf-8")
+    (tmp_path / "readme.txt").write_text("not toml", encoding="utf-8")
+    book = load_policies([tmp_path])
+    law = book.effective(institution=institution("330106"), account=account, on=date(2026, 11, 20))
+    assert law.pack_ids == ("cn-000000", "cn-330000", "local")
+    assert book.version != load_policies().version
+    assert load_pack(tmp_path / "local.toml").id == "local"
+    assert str(tmp_path) in book.pack("local").where
+
+
+def test_the_version_depends_on_what_is_said_and_not_on_where(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.toml").write_text(PACK, encoding="utf-8")
+    versions = {name: load_policies([tmp_path / name]).version for name in ("a", "b")}
+    assert versions["a"] == versions["b"]
+    (tmp_path / "b" / "b.toml").write_text(PACK.replace("50000.00", "50000.01"), encoding="utf-8")
+    assert load_policies([tmp_path / "b"]).version != versions["a"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfe", "is not UTF-8 text"),
+        (b"id = ", "is not TOML"),
+        (b"#" * (PACK_BYTES_MAX + 1), "too many for a policy pack"),
+        (PACK.replace('"local"', '"cn-330000"', 1).encode(), "two policy packs have the id 'cn-330000'"),
+        (PACK.replace("local/fixed", "cn-510300/window-20").encode(), "the clause id 'cn-510300/window-20' is taken"),
+        (PACK.replace("amount =", "amuont =").encode(), "'amount' is missing; did you mean it by 'amuont'?"),
+    ],
+)
+def test_a_pack_that_cannot_be_taken_names_its_file_and_fault(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "bad.toml").write_bytes(content)
+    with pytest.raises(PolicyError, match=r"bad\.toml") as caught:
+        load_policies([tmp_path])
+    assert said in str(caught.value)
+
+
+def test_a_folder_or_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="no such policy folder"):
+        load_policies([tmp_path / "none"])
+    with pytest.raises(PolicyError, match="cannot be read"):
+        load_pack(tmp_path / "none.toml")
+
+
+def test_a_pack_is_plain_data(book: PolicyBook) -> None:
+    assert json.dumps([pack.notes for pack in book.packs.values()], ensure_ascii=False)
