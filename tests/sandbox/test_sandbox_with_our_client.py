@@ -27,7 +27,7 @@ SPEAKING = [bank for bank in DISTRICT.banks if bank.connector == "berlin_group"]
 @contextmanager
 def connected(banks: SandboxBanks, bank: SandboxBank, at: datetime) -> Iterator[BerlinGroup]:
     connector = BerlinGroup(
-        bank.name, BankHttp(base_url=banks.base_url(bank.name), token=bank.token, timeout_seconds=5, retries=0),
+        bank.name, BankHttp(base_url=banks.base_url(bank.name), token=bank.token, timeout_seconds=60, retries=0),
         consent_id=bank.consent_id, zone=ZONE, clock=FixedClock(at), batch=bank.batch,
     )
     try:
