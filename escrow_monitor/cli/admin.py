@@ -47,7 +47,7 @@ def create(
     strange = sorted(set(scopes) - set(SCOPES))
     if strange:
         raise UsageError(f"there is no scope {strange[0]!r}; choose {', '.join(SCOPES)}")
-    with frame_of(context).app() as app:
+    with frame_of(context).app(makes=True) as app:
         key, secret = create_key(
             app.database, name=name, scopes=scopes, expires_after=timedelta(days=days), actor="cli", now=app.real_now()
         )
@@ -177,7 +177,7 @@ def schema(context: typer.Context) -> None:
 @db_group.command()
 def upgrade(context: typer.Context) -> None:
     """Bring the database up to this version."""
-    with frame_of(context).app() as app:
+    with frame_of(context).app(makes=True) as app:
         say(f"{app.database.name} is up to date")
 
 
@@ -195,7 +195,7 @@ def import_(
         raise UsageError(f"there is no kind {kind!r}; choose {', '.join(KINDS)}")
     if not file.is_file():
         raise UsageError(f"{file}: no such file")
-    with frame_of(context).app() as app:
+    with frame_of(context).app(makes=True) as app:
         done = import_registry(
             app.database,
             kind=kind,

@@ -53,15 +53,26 @@ class Frame:
         return "zh" if locale.startswith("zh") else "en"
 
     @contextmanager
-    def app(self, *, at: str | None = None) -> Iterator[App]:
-        """An assembled program for the length of one command, its database brought up to date."""
+    def app(self, *, at: str | None = None, makes: bool = False) -> Iterator[App]:
+        """An assembled program for the length of one command, its database brought up to date.
+
+        Only a command that `makes` something may begin with a new database: to any other, one that is not there is an
+        error, for an empty one in its place would say that all is well.
+        """
         from escrow_monitor.clock import FixedClock
+        from escrow_monitor.errors import DatabaseError
         from escrow_monitor.logs import configure
         from escrow_monitor.wiring import assembled
 
-        configure(format="console", level="debug" if self.debug else "error", stream=sys.stderr)
+        # What goes wrong ends the command with its sentence: the same once more as a log line helps nobody.
+        configure(format="console", level="debug" if self.debug else "critical", stream=sys.stderr)
         clock = FixedClock(parse_instant(at)) if at else None
         with assembled(self.settings, clock=clock) as app:
+            if not makes and app.database.is_sqlite and not Path(app.database.name).exists():
+                raise DatabaseError(
+                    f"The database file {app.database.name} is not there: put it back, correct database.url, or begin "
+                    "a new one with `escrow-monitor db upgrade`."
+                )
             app.database.upgrade()
             yield app
 

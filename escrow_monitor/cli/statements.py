@@ -39,7 +39,7 @@ def load(
         if not file.is_file():
             raise UsageError(f"{file}: no such file")
     outcomes = []
-    with frame.app() as app:
+    with frame.app(makes=True) as app:
         for file in files:
             outcome = load_file(
                 app.database,

@@ -14,7 +14,7 @@ from sqlmodel import Field, Session
 from escrow_monitor.domain.accounts import Account, AccountStatus, Mode, Purpose
 from escrow_monitor.domain.institutions import Institution, InstitutionKind, InstitutionStatus
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records.bulk import Reader, fetch, run, staged
+from escrow_monitor.records.bulk import Reader, fetch, is_sqlite, run, staged
 from escrow_monitor.records.columns import Row, fen, large, one_of
 
 
@@ -140,6 +140,7 @@ def save_institutions(session: Session, items: Iterable[Institution], *, now: da
         )
         for item in items
     }
+    lock_banks(session)
     with staged(session, "incoming_institutions", _INSTITUTION, rows.values()):
         changed = _merge(session, "institutions", "uscc", _INSTITUTION, now)
     _touch_accounts(session, "a.uscc", changed)
@@ -158,6 +159,7 @@ def save_accounts(session: Session, items: Iterable[Account], *, now: datetime) 
         )
         for item in items
     }
+    lock_banks(session, [row[2] for row in rows.values()])
     with staged(session, "incoming_accounts", _ACCOUNT, rows.values()):
         _refuse_other_currency(session)
         changed = _merge(session, "accounts", "account_no", _ACCOUNT, now)
@@ -202,6 +204,18 @@ def institution(session: Session, uscc: str) -> Institution | None:
 def known_banks(session: Session) -> list[str]:
     """The banks that hold an account, by name."""
     return [bank for (bank,) in run(session, "SELECT DISTINCT bank FROM accounts ORDER BY bank")]
+
+
+def lock_banks(session: Session, banks: Iterable[str] | None = None) -> None:
+    """Be the only one who writes the states of these banks' accounts (None: of all) until the transaction ends.
+
+    Always taken in the order of the names, so that two writers queue instead of waiting for each other. SQLite has
+    one writer anyway; on PostgreSQL a lock a bank is a hundred times cheaper than one on each account.
+    """
+    if is_sqlite(session):
+        return
+    for bank in sorted(set(known_banks(session) if banks is None else banks)):
+        run(session, "SELECT pg_advisory_xact_lock(hashtext('escrow_monitor.bank'), hashtext(:bank))", bank=bank)
 
 
 def account_cells(alias: str) -> str:

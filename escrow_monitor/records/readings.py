@@ -17,7 +17,7 @@ from sqlmodel import Field, Session
 from escrow_monitor.domain.accounts import Account, AccountStatus, BalanceKind, Reading
 from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.statements import Refusal, Statement
-from escrow_monitor.records.accounts import account_cells, account_reader
+from escrow_monitor.records.accounts import account_cells, account_reader, lock_banks
 from escrow_monitor.records.bulk import Reader, as_json, fetch, run, staged
 from escrow_monitor.records.columns import Row, exact, fen, large, one_of
 
@@ -227,16 +227,13 @@ def bank_answers(session: Session) -> list[BankAnswers]:
 
 
 def lock_states(session: Session, account_nos: Sequence[str]) -> set[str]:
-    """Hold the accounts' states until the transaction ends; return the accounts that are known.
-
-    Always in the order of their numbers, so that two writers queue instead of waiting for each other.
-    """
+    """Be the only one who writes these accounts' states until the transaction ends; return those that are known."""
     rows = fetch(
-        session,
-        "SELECT account_no FROM account_states WHERE account_no IN EACH(:account_nos) ORDER BY account_no FOR UPDATE",
+        session, "SELECT account_no, bank FROM account_states WHERE account_no IN EACH(:account_nos)",
         account_nos=sorted(set(account_nos)),
     )
-    return {account_no for (account_no,) in rows}
+    lock_banks(session, {bank for _, bank in rows})
+    return {account_no for account_no, _ in rows}
 
 
 def keep_documents(session: Session, documents: Iterable[tuple[str, bytes, str]], *, now: datetime) -> None:

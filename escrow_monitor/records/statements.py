@@ -25,7 +25,7 @@ from sqlmodel import Field, Session
 from escrow_monitor.domain.accounts import Account, BalanceKind, Reading
 from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.statements import Entry, Refusal, RefusalReason, Statement, StatementKind, check_ties
-from escrow_monitor.records.accounts import accounts, save_accounts
+from escrow_monitor.records.accounts import accounts, lock_banks, save_accounts
 from escrow_monitor.records.bulk import Reader, as_json, fetch, from_json, run, staged
 from escrow_monitor.records.columns import Row, exact, fen, large, one_of
 from escrow_monitor.records.readings import (
@@ -299,6 +299,7 @@ def refresh_gaps(
 
     What was searched before is not searched again. Accounts whose gaps changed become due for a check.
     """
+    lock_banks(session)
     given: dict[str, Sequence[str]] = {} if account_nos is None else {"account_nos": account_nos}
     chosen = "" if account_nos is None else " AND s.account_no IN EACH(:account_nos)"
     unsearched = "s.covered_from IS NOT NULL AND (s.gaps_to IS NULL OR s.gaps_to < :through)" + chosen

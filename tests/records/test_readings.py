@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from threading import Thread
 
 from escrow_monitor.domain.accounts import AccountStatus, BalanceKind, Known
 from escrow_monitor.domain.positions import Position
@@ -167,3 +168,16 @@ def test_a_pulled_statement_covers_its_day_and_a_bad_one_is_kept_as_a_partial_re
         requests = dict(pull_requests(session, "northbank", today=date(2026, 11, 20)))
         assert list(requests.values()) == [day, None, None, None]
         assert pull_requests(session, "northbank", today=day)[0] == (ACCOUNTS[0], None)
+
+
+def test_two_that_record_the_same_round_at_once_have_one_effect(district: Database) -> None:
+    def work() -> None:
+        record(district, *(pull_of(account, refusal=TIMEOUT) for account in ACCOUNTS))
+
+    threads = [Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for account in ACCOUNTS:
+        assert position(district, account.account_no)[0].refusals_in_a_row == 1
