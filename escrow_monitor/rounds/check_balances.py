@@ -23,6 +23,7 @@ from escrow_monitor.domain.positions import Position
 from escrow_monitor.domain.rules import RULES, feed_gap, floor, freshness, large_outflow, outflow_cap
 from escrow_monitor.records.alert_book import RecordsAlertBook
 from escrow_monitor.records.audit import lock_chain
+from escrow_monitor.records.bulk import uncollected
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.positions import AccountStanding, DuePosition, positions_due, save_standings
 from escrow_monitor.records.statements import refresh_gaps

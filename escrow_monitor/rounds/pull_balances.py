@@ -17,7 +17,7 @@ from escrow_monitor.records.readings import PullRecord, pull_requests, record_pu
 from escrow_monitor.rounds.report import Outcome, Report
 
 NAME = "pull-balances"
-BATCH = 2_000
+BATCH = 10_000
 HISTORY_DAYS_MAX = 31
 """How far back an account that has never been covered is asked for statements."""
 
