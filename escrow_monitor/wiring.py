@@ -315,9 +315,9 @@ def assemble(settings: Settings, *, clock: Clock | None = None, claimant: str | 
 
 
 @contextmanager
-def assembled(settings: Settings, *, clock: Clock | None = None) -> Iterator[App]:
+def assembled(settings: Settings, *, clock: Clock | None = None, claimant: str | None = None) -> Iterator[App]:
     """`assemble`, closed at the end."""
-    app = assemble(settings, clock=clock)
+    app = assemble(settings, clock=clock, claimant=claimant)
     try:
         yield app
     finally:

@@ -67,7 +67,8 @@ class Frame:
         # What goes wrong ends the command with its sentence: the same once more as a log line helps nobody.
         configure(format="console", level="debug" if self.debug else "critical", stream=sys.stderr)
         clock = FixedClock(parse_instant(at)) if at else None
-        with assembled(self.settings, clock=clock) as app:
+        # A name of its own: it must not take over what a running daemon is just sending.
+        with assembled(self.settings, clock=clock, claimant=f"command-{os.getpid()}") as app:
             if not makes and app.database.is_sqlite and not Path(app.database.name).exists():
                 raise DatabaseError(
                     f"The database file {app.database.name} is not there: put it back, correct database.url, or begin "

@@ -98,6 +98,15 @@ def claim(
     return _deliveries(session, "WHERE d.delivery_id IN EACH(:ids) ORDER BY d.seq, d.channel", ids=ids)
 
 
+def release(session: Session, *, claimant: str) -> int:
+    """Give back what a claimant holds, when it starts anew: its earlier life cannot settle any more."""
+    return len(run(
+        session,
+        "UPDATE deliveries SET claimant = NULL, leased_until = NULL WHERE state = 'due' AND claimant = :claimant"
+        " RETURNING delivery_id", claimant=claimant,
+    ).all())
+
+
 def settle(session: Session, results: Sequence[Settlement], *, now: datetime) -> int:
     """Note tries and what becomes of their deliveries; return how many were still due.
 

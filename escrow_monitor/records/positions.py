@@ -151,6 +151,16 @@ def save_standings(
         )
 
 
+def checked_versions(session: Session, account_nos: Sequence[str]) -> dict[str, int]:
+    """The version of the input on which each account was last judged; 0 before the first time."""
+    rows = fetch(
+        session,
+        "SELECT account_no, checked_version FROM account_standings WHERE account_no IN EACH(:account_nos)",
+        account_nos=account_nos,
+    )
+    return {account_no: version or 0 for account_no, version in rows}
+
+
 def standing_counts(session: Session) -> dict[Standing, int]:
     """How many accounts stand how; never checked counts as unknown."""
     rows = run(session, "SELECT standing, count(*) FROM account_standings GROUP BY standing")

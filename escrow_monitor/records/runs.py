@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -44,6 +44,10 @@ class RunRow(Row, table=True):
     counts: str = "{}"
     detail: str = ""
     begun: int = large(default=1)
+
+
+OVERTAKEN_AFTER = timedelta(minutes=30)
+"""For how long an unfinished run may still be running somewhere while a newer one of its shard ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +116,15 @@ def finish(
         " counts = :counts, detail = :detail",
         round=round, shard=shard, scheduled_at=scheduled_at, now=now, outcome=str(outcome),
         counts=as_json(dict(counts)), detail=detail,
+    )
+    # A run that was killed and then overtaken by a newer one of its shard is begun no more: it must not stand open.
+    run(
+        session,
+        "UPDATE runs SET finished_at = :now, outcome = 'error', detail = :detail"
+        " WHERE round = :round AND shard = :shard AND scheduled_at < :scheduled_at"
+        " AND outcome IS NULL AND started_at < :begun_before",
+        round=round, shard=shard, scheduled_at=scheduled_at, now=now, begun_before=now - OVERTAKEN_AFTER,
+        detail="interrupted; a later run of this shard has ended since",
     )
 
 

@@ -25,7 +25,13 @@ from escrow_monitor.records.alert_book import RecordsAlertBook
 from escrow_monitor.records.audit import lock_chain
 from escrow_monitor.records.bulk import uncollected
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.positions import AccountStanding, DuePosition, positions_due, save_standings
+from escrow_monitor.records.positions import (
+    AccountStanding,
+    DuePosition,
+    checked_versions,
+    positions_due,
+    save_standings,
+)
 from escrow_monitor.records.statements import refresh_gaps
 from escrow_monitor.rounds.report import Outcome, Report
 from escrow_monitor.rounds.signals import Patience, signal_or_clear, split
@@ -78,11 +84,14 @@ def check_balances(
             chunk=CHUNK,
         )
         for chunk in chunks:
-            checked = [examine(due, policies=policies, now=now) for due in chunk]
+            with uncollected():
+                examined = [examine(due, policies=policies, now=now) for due in chunk]
             with database.write() as writing:
                 # Which alerts live is read under the lock: one that another process opened since we began to read must
                 # hear that its condition is absent, for afterwards nothing makes the account due again.
                 lock_chain(writing)
+                judged_on = checked_versions(writing, [one.standing.account_no for one in examined])
+                checked = _not_overtaken(examined, judged_on)
                 book = RecordsAlertBook(writing, channels=channels)
                 signals, clears = split(_spoken(checked, live=book.open_keys(), patience=patience))
                 entries = book.advance(signals=signals, clears=clears, now=now, cause=f"round:{NAME}")
@@ -98,6 +107,11 @@ def check_balances(
         news=counts["transitions"] > 0,
         outcome=Outcome.WRONG if counts["breached"] or counts["unknown"] else Outcome.OK,
     )
+
+
+def _not_overtaken(examined: list[Checked], judged_on: Mapping[str, int]) -> list[Checked]:
+    """Leave out accounts that another process has meanwhile judged on newer facts: ours would be yesterday's alarm."""
+    return [one for one in examined if judged_on.get(one.standing.account_no, 0) <= one.standing.input_version]
 
 
 def find_gaps(database: Database, *, now: datetime) -> None:
