@@ -72,7 +72,7 @@ def configure(
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # One line a request is the reverse proxy's work; the libraries' chatter hides what the operator must see.
-    for name in ("uvicorn.access", "httpx", "httpcore", "apscheduler"):
+    for name in ("uvicorn.access", "httpx", "httpcore", "apscheduler", "alembic"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from alerts.alert import AlertKey, Clear, Signal
@@ -133,7 +134,8 @@ def examine(due: DuePosition, *, policies: PolicyBook, now: datetime) -> Checked
     position = due.position
     policy = policy_of(position.account, position.institution, policies=policies, now=now)
     findings = tuple(finding for rule in RULES for finding in rule(position, policy, now))
-    return Checked(position=position, findings=findings, standing=_sum_up(due, findings, month=f"{_today(now):%Y-%m}"))
+    standing = _sum_up(due, findings, month=_today(now).isoformat()[:7])
+    return Checked(position=position, findings=findings, standing=standing)
 
 
 def policy_of(
@@ -249,5 +251,6 @@ def labels_of(position: Position) -> Mapping[str, str]:
     return labels
 
 
+@lru_cache(maxsize=64)
 def _today(now: datetime) -> date:
     return now.astimezone(ZONE).date()

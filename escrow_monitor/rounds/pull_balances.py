@@ -42,11 +42,12 @@ def pull_balances(
 ) -> Report:
     """Pull one bank. Each account leaves exactly one row for `scheduled_at`, answered or refused."""
     now = now_of()
+    today = now.astimezone(zone).date()
     with database.read() as session:
-        known = pull_requests(session, connector.bank, today=now.astimezone(zone).date())
+        known = pull_requests(session, connector.bank, today=today)
     chosen = None if account_nos is None else set(account_nos)
     requests = [
-        PullRequest(account=account, statements_from=statements_from(covered_to, now=now, zone=zone))
+        PullRequest(account=account, statements_from=statements_from(covered_to, today=today))
         for account, covered_to in known
         if chosen is None or account.account_no in chosen
     ]
@@ -90,12 +91,11 @@ def pull_balances(
     )
 
 
-def statements_from(covered_to: date | None, *, now: datetime, zone: ZoneInfo) -> date | None:
+def statements_from(covered_to: date | None, *, today: date) -> date | None:
     """The first day to ask statements for: the day after the last covered one, or None when yesterday is covered.
 
     Today is never asked for: only a closed day is final.
     """
-    today = now.astimezone(zone).date()
     if covered_to is None:
         return today - timedelta(days=HISTORY_DAYS_MAX)
     first = covered_to + timedelta(days=1)

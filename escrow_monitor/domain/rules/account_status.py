@@ -18,11 +18,12 @@ def examine(position: Position, policy: EffectivePolicy, now: datetime) -> tuple
     if status is AccountStatus.UNKNOWN and position.status_as_of is None:
         return ()
     standing, level, sentence = _ANSWERS[status]
+    said_at = None if position.status_as_of is None else position.status_as_of.astimezone(policy.zone)
     return (
         Finding(
             rule=RULE, subject=account_subject(position.account.account_no), standing=standing, level=level,
             sentence=sentence, as_of=position.status_as_of or now,
-            values={"status": status.value, "bank": position.account.bank, "status_as_of": position.status_as_of},
+            values={"status": status.value, "bank": position.account.bank, "status_as_of": said_at},
         ),
     )
 
