@@ -190,7 +190,7 @@ class Clause(Generic[T_co]):
             return NOT_VERIFIED
         named = (self.source.title, self.source.document_no, self.source.article)
         where = " ".join(part for part in named if part)
-        return Sentence(zh=f"{where}，来源已核实", en=f"{where}, source verified")
+        return Sentence(zh=f"{where}，来源已查到", en=f"{where}, source found")
 
 
 FloorClause: TypeAlias = Clause[Fixed] | Clause[RatioWindow]

@@ -44,7 +44,7 @@ def test_verified_means_that_the_source_was_read_and_is_named(book: PolicyBook) 
             assert clause.source.title
             if clause.verified:
                 assert clause.source.found is Found.READ
-                assert clause.basis.en.endswith("source verified")
+                assert clause.basis.en.endswith("source found")
             else:
                 assert clause.basis == NOT_VERIFIED
 

@@ -221,7 +221,7 @@ def test_the_basis_names_the_document_or_says_that_nobody_verified_it(clause: Ma
         ),
         where="t",
     ).clauses
-    assert sure.basis.zh == "某办法 某教〔2020〕1号，来源已核实"
+    assert sure.basis.zh == "某办法 某教〔2020〕1号，来源已查到"
     assert unsure.basis.zh == "本地设置，来源未核实"
     assert unsure.basis.en == "local setting, source not verified"
 

@@ -76,14 +76,14 @@ def test_a_breach_says_what_since_when_how_sure_and_what_to_do(
     finding = one(position(booked=closing("83.12")), hundred, now)
     assert finding.why_en == (
         "holds 83.12 CNY (final closing booked balance of 2026-11-19), the floor is 100.00 CNY: 0.8312 of it, below "
-        "since 2026-11-19T23:59:00+08:00; by clause fixed (某办法 某教〔2020〕1号, source verified); pay in 16.88 CNY "
-        "by the end of 2026-11-23 (某办法 某教〔2020〕1号, source verified), or have the bank or the institution "
+        "since 2026-11-19T23:59:00+08:00; by clause fixed (某办法 某教〔2020〕1号, source found); pay in 16.88 CNY "
+        "by the end of 2026-11-23 (某办法 某教〔2020〕1号, source found), or have the bank or the institution "
         "correct the figures"
     )
     assert finding.why_zh == (
         "余额 83.12 CNY（日终记账余额，已最终确认，2026-11-19），低于最低余额 100.00 CNY，为其 0.8312，"
-        "自 2026-11-19T23:59:00+08:00 起不足；依据：条款 fixed（某办法 某教〔2020〕1号，来源已核实）；"
-        "请于 2026-11-23 日终前（某办法 某教〔2020〕1号，来源已核实）补足 16.88 CNY，或由银行、机构更正数据"
+        "自 2026-11-19T23:59:00+08:00 起不足；依据：条款 fixed（某办法 某教〔2020〕1号，来源已查到）；"
+        "请于 2026-11-23 日终前（某办法 某教〔2020〕1号，来源已查到）补足 16.88 CNY，或由银行、机构更正数据"
     )
     assert finding.figures["balance_fen"] == 8312
     assert finding.figures["required"] == "100.00"

@@ -81,7 +81,7 @@ def test_a_late_top_up_names_its_days_and_its_basis(
     (finding,) = late_top_up.examine(known, two_days, at("2026-11-24 10:00"))
     assert finding.why_en == (
         "the shortfall since 2026-11-19T23:59:00+08:00 was to be topped up by the end of 2026-11-23 (2 working days, "
-        "某办法 某教〔2020〕1号, source verified), but on 2026-11-23 the account holds 95.00 CNY and the floor is "
+        "某办法 某教〔2020〕1号, source found), but on 2026-11-23 the account holds 95.00 CNY and the floor is "
         "100.00 CNY: 5.00 CNY short; summon the institution and ask where the money went"
     )
 
@@ -156,7 +156,7 @@ def test_the_worst_of_several_limits_speaks_in_whatever_order(
     assert (finding.level, finding.values["clause"]) == (Level.RED, "t/red")
     assert finding.why_en == (
         "one debit of 200.00 CNY on 2026-11-19, more than the limit of 100.00 CNY (clause t/red, "
-        "某办法 某教〔2020〕1号, source verified); ask what for and who approved it"
+        "某办法 某教〔2020〕1号, source found); ask what for and who approved it"
     )
 
 
@@ -219,8 +219,8 @@ def test_a_passed_cap_names_its_figures(twice: EffectivePolicy, position: Positi
     known = position(months={"2026-11": month(250_00)}, entries_from=date(2026, 9, 1), entries_to=date(2026, 11, 19))
     _, finding = outflow_cap.examine(known, twice, now)
     assert finding.why_en == (
-        "250.00 CNY left in 2026-11, more than the cap of 200.00 CNY (2.0000 x the floor of 100.00 CNY; clause "
-        "t/outflow_cap, 某办法 某教〔2020〕1号, source verified); stop payments and ask what for"
+        "250.00 CNY left in 2026-11, more than the cap of 200.00 CNY (clause t/outflow_cap, "
+        "某办法 某教〔2020〕1号, source found: 2.0000 x the floor of 100.00 CNY, itself by: 某办法 某教〔2020〕1号, source found); stop payments and ask what for"
     )
     assert finding.as_of == at("2026-11-20 00:00")
     assert finding.recheck_at == at("2026-11-23 12:00")

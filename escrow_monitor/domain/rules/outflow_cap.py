@@ -11,7 +11,7 @@ from escrow_monitor.domain.findings import Finding, Sentence, Standing, Value, a
 from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.policy import EffectivePolicy
 from escrow_monitor.domain.positions import Position
-from escrow_monitor.domain.requirement import covers, required_balance, share, window
+from escrow_monitor.domain.requirement import Required, covers, required_balance, share, window
 from escrow_monitor.domain.timetable import calendar_unknown, due_day, overdue_at, start_of_day
 
 RULE = "outflow_cap"
@@ -48,7 +48,8 @@ def _examine_month(
     flow = position.months.get(month)
     values: dict[str, Value] = {
         "month": month, "times": clause.terms.times, "required": required.amount,
-        "clause": clause.id, "verified": clause.verified,
+        "clause": clause.id,
+        "verified": clause.verified and (required.governing is None or required.governing.verified),
     }
     standing, sentence = Standing.UNKNOWN, _NO_ENTRIES
     if required.amount is None:
@@ -60,7 +61,7 @@ def _examine_month(
         values["cap"] = Money(cap, required.amount.currency)
         if debits > cap:
             if required.complete:
-                standing, sentence = Standing.BREACHED, _over(clause.basis)
+                standing, sentence = Standing.BREACHED, _over(clause.basis, _floor_basis(required))
             else:
                 sentence = _FLOOR_MAY_BE_MORE
         elif covers(position, policy, first, min(last, due)):
@@ -85,14 +86,22 @@ def _recheck(policy: EffectivePolicy, entries_to: date | None, now: datetime) ->
     return at if at > now else None
 
 
+def _floor_basis(required: Required) -> Sentence:
+    """Where the floor that the cap is a multiple of comes from: the cap is no surer than its floor."""
+    assert required.governing is not None, "a floor that is known has a clause"  # noqa: S101  # says why None cannot be
+    return required.governing.basis
+
+
 @lru_cache(maxsize=256)
-def _over(basis: Sentence) -> Sentence:
-    zh, en = (text.replace("{", "{{").replace("}", "}}") for text in (basis.zh, basis.en))
+def _over(basis: Sentence, floor_basis: Sentence) -> Sentence:
+    zh, en, floor_zh, floor_en = (
+        text.replace("{", "{{").replace("}", "}}") for text in (basis.zh, basis.en, floor_basis.zh, floor_basis.en)
+    )
     return Sentence(
-        zh="{month} 累计支出 {debits}，超过上限 {cap}（最低余额 {required} 的 {times} 倍；条款 {clause}，" + zh + "）；"
-        "请停止拨付并核实用途",
-        en="{debits} left in {month}, more than the cap of {cap} ({times} x the floor of {required}; clause {clause}, "
-        + en + "); stop payments and ask what for",
+        zh="{month} 累计支出 {debits}，超过上限 {cap}（条款 {clause}，" + zh + "：最低余额 {required} 的 {times} 倍；"
+        "该最低余额：" + floor_zh + "）；请停止拨付并核实用途",
+        en="{debits} left in {month}, more than the cap of {cap} (clause {clause}, " + en + ": {times} x the floor of "
+        "{required}, itself by: " + floor_en + "); stop payments and ask what for",
     )
 
 
