@@ -35,7 +35,7 @@ from escrow_monitor.metrics import Metrics
 from escrow_monitor.policies import load_policies
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.figures import figures
-from escrow_monitor.records.statements import Registration
+from escrow_monitor.records.statement_files import Registration
 from escrow_monitor.rounds import ROUNDS
 from escrow_monitor.rounds.check_balances import check_balances
 from escrow_monitor.rounds.deliver_alerts import deliver_alerts

@@ -57,8 +57,8 @@ def list_accounts(
 @accounts_group.command("show")
 def show_account(context: typer.Context, account_no: str, as_json: AsJson = False) -> None:
     """One account: balances, floor clause by clause, every rule's sentence, covered days."""
+    from escrow_monitor.records.coverage import coverage
     from escrow_monitor.records.positions import checked_accounts
-    from escrow_monitor.records.statements import coverage
 
     frame = frame_of(context)
     with frame.app() as app:

@@ -30,7 +30,7 @@ def load(
     as_json: AsJson = False,
 ) -> None:
     """Load statement files. Exit 1 when any is refused."""
-    from escrow_monitor.records.statements import Registration
+    from escrow_monitor.records.statement_files import Registration
     from escrow_monitor.rounds.statement_file import load_file
     from escrow_monitor.wiring import zone_of
 
@@ -73,7 +73,7 @@ def coverage(
     as_json: AsJson = False,
 ) -> None:
     """Which days are covered by final statements, and which are missing. Exit 1 when any is missing."""
-    from escrow_monitor.records.statements import coverage as covered
+    from escrow_monitor.records.coverage import coverage as covered
 
     frame = frame_of(context)
     with frame.app() as app, app.database.read() as session:

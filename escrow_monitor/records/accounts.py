@@ -218,6 +218,16 @@ def lock_banks(session: Session, banks: Iterable[str] | None = None) -> None:
         run(session, "SELECT pg_advisory_xact_lock(hashtext('escrow_monitor.bank'), hashtext(:bank))", bank=bank)
 
 
+def lock_states(session: Session, account_nos: Sequence[str]) -> set[str]:
+    """Be the only one who writes these accounts' states until the transaction ends; return those that are known."""
+    rows = fetch(
+        session, "SELECT account_no, bank FROM account_states WHERE account_no IN EACH(:account_nos)",
+        account_nos=sorted(set(account_nos)),
+    )
+    lock_banks(session, {bank for _, bank in rows})
+    return {account_no for account_no, _ in rows}
+
+
 def account_cells(alias: str) -> str:
     """The columns of an account in a SELECT, for `account_reader`."""
     return ", ".join(f"{alias}.{column}" for column in ACCOUNT_COLUMNS)

@@ -1,34 +1,22 @@
-"""The alerts, and the numbered feed of what happened to them: the book of `alerts.book` on a database."""
+"""The alerts as they are now: the book of `alerts.book` on a database."""
 
 # ruff: noqa: S608 - SQL is put together from our own constants only; every value is bound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint
 from sqlmodel import Field, Session
 
-from alerts.alert import (
-    Alert,
-    AlertKey,
-    Clear,
-    FeedEntry,
-    Reason,
-    Severity,
-    Signal,
-    Status,
-    Transition,
-    TransitionKind,
-    Why,
-)
-from alerts.book import audit_payload, feed_entry
+from alerts.alert import Alert, AlertKey, Clear, FeedEntry, Severity, Signal, Status, Why
 from alerts.lifecycle import transitions
 from escrow_monitor.records import audit, deliveries
-from escrow_monitor.records.bulk import Reader, as_json, from_json, insert, run, staged
+from escrow_monitor.records.bulk import Reader, as_json, from_json, run, staged
 from escrow_monitor.records.columns import Row, large, one_of
+from escrow_monitor.records.feed import feed_entries, publish
 
 
 class AlertRow(Row, table=True):
@@ -68,31 +56,6 @@ class AlertRow(Row, table=True):
     version: int = large()
 
 
-class FeedEntryRow(Row, table=True):
-    """One published transition. The database itself refuses to change or delete it."""
-
-    __tablename__ = "feed_entries"
-
-    seq: int = large(primary_key=True, sa_column_kwargs={"autoincrement": False})
-    alert_id: str = Field(index=True)
-    transition: str
-    reason: str
-    rule: str
-    subject: str
-    period: str
-    severity: str
-    standing: str
-    why_zh: str
-    why_en: str
-    figures: str
-    labels: str
-    as_of: datetime
-    recorded_at: datetime
-    opened_at: datetime | None = None
-    audit_seq: int = large(unique=True)
-    audit_head: str
-
-
 class RecordsAlertBook:
     """The book inside the caller's transaction: what it does is kept or undone with everything else in it.
 
@@ -119,7 +82,7 @@ class RecordsAlertBook:
         _save_alerts(session, decided.changed)
         if not decided.transitions:
             return ()
-        entries = _append(session, decided.transitions, first_seq=chain.feed_seq + 1, now=now, cause=cause)
+        entries = publish(session, decided.transitions, first_seq=chain.feed_seq + 1, now=now, cause=cause)
         deliveries.owe(session, entries, channels=self._channels)
         return entries
 
@@ -157,22 +120,22 @@ class RecordsAlertBook:
 
     def history(self, alert_id: str) -> list[FeedEntry]:
         """All that was published of one alert, in order."""
-        return _entries(self._session, "WHERE alert_id = :alert_id ORDER BY seq", alert_id=alert_id)
+        return feed_entries(self._session, "WHERE alert_id = :alert_id ORDER BY seq", alert_id=alert_id)
 
     def entries(self, *, after: int, limit: int) -> list[FeedEntry]:
         """Feed entries with `seq` greater than `after`, ascending, at most `limit`."""
-        return _entries(
+        return feed_entries(
             self._session, "WHERE seq > :after ORDER BY seq LIMIT :limit", after=max(after, 0), limit=max(limit, 0)
         )
 
     def newest(self, *, before: int | None = None, limit: int) -> list[FeedEntry]:
         """Feed entries with `seq` less than `before` (None: from the newest on), descending, at most `limit`."""
         where, given = ("", {}) if before is None else ("WHERE seq < :before", {"before": before})
-        return _entries(self._session, f"{where} ORDER BY seq DESC LIMIT :limit", limit=max(limit, 0), **given)
+        return feed_entries(self._session, f"{where} ORDER BY seq DESC LIMIT :limit", limit=max(limit, 0), **given)
 
     def entry(self, seq: int) -> FeedEntry | None:
         """One feed entry."""
-        return next(iter(_entries(self._session, "WHERE seq = :seq", seq=seq)), None)
+        return next(iter(feed_entries(self._session, "WHERE seq = :seq", seq=seq)), None)
 
     def head(self) -> int:
         """The newest `seq`; 0 when nothing was ever published."""
@@ -185,33 +148,7 @@ _ALERT = {
     "seen_at": datetime, "opened_at": datetime, "resolved_at": datetime, "absent_since": datetime, "episode": int,
     "version": int, "uscc": str, "account_no": str, "bank": str, "district": str,
 }
-_ENTRY = {
-    "seq": int, "alert_id": str, "transition": str, "reason": str, "rule": str, "subject": str, "period": str,
-    "severity": str, "standing": str, "why_zh": str, "why_en": str, "figures": str, "labels": str, "as_of": datetime,
-    "recorded_at": datetime, "opened_at": datetime, "audit_seq": int, "audit_head": str,
-}
-ENTRY_CELLS = len(_ENTRY)
 _ALERT_NAMES = ", ".join(_ALERT)
-
-
-def entry_cells(alias: str) -> str:
-    """The columns of a feed entry in a SELECT, for `entry_reader`."""
-    return ", ".join(f"{alias}.{column}" for column in _ENTRY)
-
-
-def entry_reader(reader: Reader) -> Callable[[Sequence[Any]], FeedEntry]:
-    """Return what makes a FeedEntry of a row that begins with the cells of `entry_cells`."""
-
-    def read(row: Sequence[Any]) -> FeedEntry:
-        return FeedEntry(
-            seq=row[0], alert_id=row[1], transition=TransitionKind(row[2]), reason=Reason(row[3]),
-            key=AlertKey(row[4], row[5], row[6]), severity=Severity(row[7]), standing=row[8],
-            why=Why(zh=row[9], en=row[10]), figures=from_json(row[11]), labels=from_json(row[12]),
-            as_of=reader.at(row[13]), recorded_at=reader.at(row[14]), opened_at=reader.instant(row[15]),
-            audit_seq=row[16], audit_head=row[17],
-        )
-
-    return read
 
 
 def _known(session: Session, keys: set[AlertKey]) -> dict[AlertKey, Alert]:
@@ -266,40 +203,3 @@ def _alert_cells(alert: Alert) -> tuple[object, ...]:
         alert.first_seen_at, alert.seen_at, alert.opened_at, alert.resolved_at, alert.absent_since, alert.episode,
         alert.version, labels.get("uscc"), labels.get("account_no"), labels.get("bank"), labels.get("district"),
     )
-
-
-def _append(
-    session: Session, heard: Sequence[Transition], *, first_seq: int, now: datetime, cause: str
-) -> tuple[FeedEntry, ...]:
-    """Publish transitions: an audit entry and a feed entry each, numbered without a hole."""
-    heads = audit.append_many(
-        session,
-        [
-            audit.AuditEntry(
-                kind=f"alert.{transition.kind.value}", actor=cause, payload=audit_payload(transition, seq=seq)
-            )
-            for seq, transition in enumerate(heard, first_seq)
-        ],
-        now=now,
-    )
-    entries = tuple(
-        feed_entry(transition, seq=seq, audit_seq=head.seq, audit_head=head.head)
-        for seq, (transition, head) in enumerate(zip(heard, heads, strict=True), first_seq)
-    )
-    insert(session, "feed_entries", _ENTRY, map(_entry_cells, entries))
-    run(session, "UPDATE chain_head SET feed_seq = :seq", seq=entries[-1].seq)
-    return entries
-
-
-def _entry_cells(entry: FeedEntry) -> tuple[object, ...]:
-    return (
-        entry.seq, entry.alert_id, entry.transition.value, entry.reason.value, entry.key.rule, entry.key.subject,
-        entry.key.period, entry.severity.value, entry.standing, entry.why.zh, entry.why.en,
-        as_json(dict(entry.figures)), as_json(dict(entry.labels)), entry.as_of, entry.recorded_at, entry.opened_at,
-        entry.audit_seq, entry.audit_head,
-    )
-
-
-def _entries(session: Session, clauses: str, **values: Any) -> list[FeedEntry]:
-    rows = run(session, f"SELECT {entry_cells('f')} FROM feed_entries f {clauses}", **values)
-    return list(map(entry_reader(Reader(session)), rows))

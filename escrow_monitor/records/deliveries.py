@@ -17,6 +17,7 @@ from alerts.book import owed_to
 from alerts.delivery import Attempt, AttemptOutcome, Dead, Delivered, Delivery, Later
 from escrow_monitor.records.bulk import Reader, insert, run, staged
 from escrow_monitor.records.columns import Row, large
+from escrow_monitor.records.feed import ENTRY_CELLS, entry_cells, entry_reader
 
 Settlement: TypeAlias = tuple[Delivery, Attempt, Delivered | Later | Dead]
 """A delivery that was tried, how the try went, and what becomes of the delivery."""
@@ -199,8 +200,6 @@ def _after(fate: Delivered | Later | Dead) -> tuple[str, datetime | None, str]:
 
 
 def _deliveries(session: Session, clauses: str, **values: int | list[str]) -> list[Delivery]:
-    from escrow_monitor.records.alert_book import ENTRY_CELLS, entry_cells, entry_reader  # that file stands on this one
-
     reader = Reader(session)
     entry, at = entry_reader(reader), reader.at
     rows = run(

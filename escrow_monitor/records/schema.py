@@ -6,12 +6,18 @@ from escrow_monitor.records import (  # noqa: F401 - importing a noun declares i
     accounts,
     alert_book,
     audit,
+    coverage,
+    days,
     deliveries,
+    documents,
+    feed,
     keys,
     nodes,
     positions,
+    pulls,
     readings,
     runs,
+    statement_files,
     statements,
 )
 from escrow_monitor.records.columns import METADATA

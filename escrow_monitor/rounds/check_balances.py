@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from alerts.alert import AlertKey, Clear, Signal
 from escrow_monitor.domain.accounts import Account
-from escrow_monitor.domain.calendar import CalendarUnknown, calendar_for, last_working_day_before
+from escrow_monitor.domain.calendar import CalendarUnknown, WorkingCalendar, calendar_for, last_working_day_before
 from escrow_monitor.domain.findings import Finding, Level, Standing, account_subject
 from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.money import Money
@@ -25,6 +25,7 @@ from escrow_monitor.domain.rules import RULES, feed_gap, floor, freshness, large
 from escrow_monitor.records.alert_book import RecordsAlertBook
 from escrow_monitor.records.audit import lock_chain
 from escrow_monitor.records.bulk import uncollected
+from escrow_monitor.records.coverage import refresh_gaps
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.positions import (
     AccountStanding,
@@ -33,7 +34,6 @@ from escrow_monitor.records.positions import (
     positions_due,
     save_standings,
 )
-from escrow_monitor.records.statements import refresh_gaps
 from escrow_monitor.rounds.report import Outcome, Report
 from escrow_monitor.rounds.signals import Patience, signal_or_clear, split
 
@@ -123,10 +123,18 @@ def find_gaps(database: Database, *, now: datetime) -> None:
         if local.time() < STATEMENT_DUE:
             through = last_working_day_before(through, calendar)
         with database.write() as session:
-            refresh_gaps(session, through=through, is_working_day=calendar.is_working_day, now=now)
+            refresh_gaps(session, through=through, is_working_day=lambda day: _is_working(calendar, day), now=now)
     except CalendarUnknown:
         # The rules say so account by account, and the watch over the calendars once for all.
         return
+
+
+def _is_working(calendar: WorkingCalendar, day: date) -> bool:
+    """One account with statements of a year that no calendar knows must not stop the search for all the others."""
+    try:
+        return calendar.is_working_day(day)
+    except CalendarUnknown:
+        return False
 
 
 def examine(due: DuePosition, *, policies: PolicyBook, now: datetime) -> Checked:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from escrow_monitor.banks.connectors.statement_folder import StatementFolder
 from escrow_monitor.domain.statements import Refusal
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.statements import Registration, settled_files
+from escrow_monitor.records.statement_files import Registration, settled_files
 from escrow_monitor.rounds.report import Outcome, Report
 from escrow_monitor.rounds.statement_file import load_file
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from escrow_monitor.banks.connector import BankConnector, Pull, PullOutcome, PullRefused, PullRequest
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.readings import PullRecord, pull_requests, record_pulls
+from escrow_monitor.records.pulls import PullRecord, pull_requests, record_pulls
 from escrow_monitor.rounds.report import Outcome, Report
 
 NAME = "pull-balances"

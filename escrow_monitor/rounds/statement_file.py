@@ -10,7 +10,7 @@ from escrow_monitor.banks.formats import FORMATS, FileRefused, read_statements
 from escrow_monitor.domain.statements import Refusal, RefusalReason
 from escrow_monitor.errors import UsageError
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.statements import FileResult, Registration, record_file, refuse_file
+from escrow_monitor.records.statement_files import FileResult, Registration, record_file, refuse_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -220,7 +220,8 @@ def test_a_passed_cap_names_its_figures(twice: EffectivePolicy, position: Positi
     _, finding = outflow_cap.examine(known, twice, now)
     assert finding.why_en == (
         "250.00 CNY left in 2026-11, more than the cap of 200.00 CNY (clause t/outflow_cap, "
-        "某办法 某教〔2020〕1号, source found: 2.0000 x the floor of 100.00 CNY, itself by: 某办法 某教〔2020〕1号, source found); stop payments and ask what for"
+        "某办法 某教〔2020〕1号, source found: 2.0000 x the floor of 100.00 CNY, itself by: "
+        "某办法 某教〔2020〕1号, source found); stop payments and ask what for"
     )
     assert finding.as_of == at("2026-11-20 00:00")
     assert finding.recheck_at == at("2026-11-23 12:00")

@@ -13,7 +13,7 @@ from escrow_monitor.records.alert_book import RecordsAlertBook
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.figures import figures
 from escrow_monitor.records.positions import AccountStanding, save_standings
-from escrow_monitor.records.readings import record_pulls
+from escrow_monitor.records.pulls import record_pulls
 from tests.records.conftest import ACCOUNTS, NOW, pull_of, reading_of
 
 

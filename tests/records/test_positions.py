@@ -15,7 +15,7 @@ from escrow_monitor.records.positions import (
     save_standings,
     standing_counts,
 )
-from escrow_monitor.records.readings import record_pulls
+from escrow_monitor.records.pulls import record_pulls
 from escrow_monitor.records.statements import record_statements
 from tests.records.conftest import ACCOUNTS, NOW, pull_of, reading_of, statement_of
 

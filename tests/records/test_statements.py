@@ -10,23 +10,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from escrow_monitor.domain.statements import RefusalReason, Statement, StatementKind
+from escrow_monitor.domain.statements import Refusal, RefusalReason, Statement, StatementKind
 from escrow_monitor.records.accounts import account
+from escrow_monitor.records.coverage import AccountCoverage, GapsRefreshed, coverage, refresh_gaps
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.readings import readings
-from escrow_monitor.records.statements import (
-    AccountCoverage,
+from escrow_monitor.records.statement_files import (
     FileOutcome,
     FileResult,
-    GapsRefreshed,
     Registration,
-    coverage,
-    entries,
     files,
     record_file,
-    record_statements,
-    refresh_gaps,
+    refuse_file,
+    settled_files,
 )
+from escrow_monitor.records.statements import entries, record_statements
 from tests.records.conftest import ACCOUNTS, NOW, statement_of
 from tests.records.test_readings import position
 
@@ -143,6 +141,25 @@ def test_a_refused_file_is_judged_anew_when_what_was_missing_has_come(district: 
         assert made is not None
         assert (made.bank, made.currency, made.uscc) == ("somebank", "CNY", None)
         assert [file.result for file in files(session)] == [FileResult.LOADED]
+
+
+def test_a_file_is_settled_unless_something_it_was_refused_for_may_pass(district: Database) -> None:
+    load(district, statement_of(MON, 0, 100), content=b"good")
+    given = {reason.value: (reason,) for reason in RefusalReason} | {
+        "both": (RefusalReason.DOES_NOT_TIE, RefusalReason.UNKNOWN_ACCOUNT)
+    }
+    with district.write() as session:
+        for sha256, why in given.items():
+            refuse_file(
+                session, sha256=sha256, content=b"", media_type="text/plain", source="folder", format=None, now=NOW,
+                refusals=[
+                    Refusal(reason=reason, where=":61:", field=None, detail='not "contradicts"') for reason in why
+                ],
+            )
+    with district.read() as session:
+        settled = settled_files(session)
+    assert set(given) - settled == {"unknown_account", "does_not_chain", "contradicts", "dated_in_future", "both"}
+    assert hashlib.sha256(b"good").hexdigest() in settled
 
 
 def test_notices_count_until_a_final_statement_covers_their_day(district: Database) -> None:

@@ -25,7 +25,7 @@ from escrow_monitor.records.alert_book import RecordsAlertBook
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.figures import figures
 from escrow_monitor.records.positions import AccountStanding, save_standings
-from escrow_monitor.records.readings import PullRecord, record_pulls
+from escrow_monitor.records.pulls import PullRecord, record_pulls
 from escrow_monitor.web.app import create_app
 from escrow_monitor.web.ports import Check, ExpectedRound, WebPorts
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from alerts.alert import Alert, FeedEntry, TransitionKind, Why
 from alerts.feeds.item import SEVERITY_WORDS, TRANSITION_WORDS, Lang
 from escrow_monitor.domain.findings import Level, Standing
-from escrow_monitor.records import accounts, positions, readings, runs
+from escrow_monitor.records import accounts, positions, pulls, runs
 from escrow_monitor.records.alert_book import RecordsAlertBook
 from escrow_monitor.web.ports import ExpectedRound, WebPorts
 
@@ -95,7 +95,7 @@ def today(ports: WebPorts, *, lang: Lang, now: datetime) -> TodayView:
     """Ask the records everything the page shows, in one snapshot. Raises DatabaseError."""
     with ports.database.read() as session:
         book = RecordsAlertBook(session)
-        banks = sorted(map(_bank, readings.bank_answers(session)), key=_bank_order)
+        banks = sorted(map(_bank, pulls.bank_answers(session)), key=_bank_order)
         silent = [bank for bank in banks if bank.state == "silent"]
         open_alerts = book.open_alerts()
         calls = _calls(open_alerts, silent={bank.bank for bank in silent})
@@ -174,7 +174,7 @@ def _call(found: Sequence[Alert], names: Mapping[str, str], lang: Lang) -> CallV
     )
 
 
-def _bank(item: readings.BankAnswers) -> BankView:
+def _bank(item: pulls.BankAnswers) -> BankView:
     reason = max(item.refusals.items(), key=lambda found: found[1])[0] if item.refusals else None
     return BankView(
         bank=item.bank, accounts=item.accounts, refused=item.silent, reason=reason,
@@ -189,7 +189,7 @@ def _bank_order(bank: BankView) -> tuple[int, str]:
     return _WORST_FIRST.index(bank.state), bank.bank
 
 
-def _bank_state(item: readings.BankAnswers) -> str:
+def _bank_state(item: pulls.BankAnswers) -> str:
     if item.silent:
         return "silent" if item.silent >= item.accounts else "partly"
     # A bank that only sends statement files is not asked, and one nobody has asked yet has not answered.
