@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from escrow_monitor.errors import EscrowMonitorError
 
@@ -29,6 +30,11 @@ class CurrencyMismatch(EscrowMonitorError, TypeError):
     """Two amounts of different currencies were put together."""
 
 
+@lru_cache(maxsize=256)
+def _is_currency(code: str) -> bool:
+    return _CURRENCY.match(code) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Money:
     """An amount in minor units of a currency, e.g. `Money(12_500_00, "CNY")` for 12,500 yuan.
@@ -42,7 +48,7 @@ class Money:
     def __post_init__(self) -> None:
         if not -MINOR_UNITS_MAX <= self.minor_units <= MINOR_UNITS_MAX:
             raise AmountError(f"{self.minor_units} minor units are more than this program keeps exactly")
-        if not _CURRENCY.match(self.currency):
+        if not _is_currency(self.currency):
             raise AmountError(f"{self.currency!r} is not a currency code (three capital letters, ISO 4217)")
 
     def __add__(self, other: Money) -> Money:

@@ -73,7 +73,8 @@ def check_balances(
     """Examine what is due. Cost follows what changed, not how many accounts there are."""
     find_gaps(database, now=now)
     counts: Counter[str] = Counter({"accounts": 0, "met": 0, "breached": 0, "unknown": 0, "transitions": 0})
-    with database.read() as session:
+    # The collector rests for the whole round: a pause a chunk would have it scan all that was made at the chunk's end.
+    with database.read() as session, uncollected():
         chunks = positions_due(
             session,
             now=now,
@@ -85,8 +86,7 @@ def check_balances(
             chunk=CHUNK,
         )
         for chunk in chunks:
-            with uncollected():
-                examined = [examine(due, policies=policies, now=now) for due in chunk]
+            examined = [examine(due, policies=policies, now=now) for due in chunk]
             with database.write() as writing:
                 # Which alerts live is read under the lock: one that another process opened since we began to read must
                 # hear that its condition is absent, for afterwards nothing makes the account due again.
