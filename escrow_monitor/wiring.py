@@ -133,6 +133,7 @@ class App:
             now_of=self.clock.now,
             database=self.database,
             observe=self.metrics.round_finished,
+            context={"bank": shard} if name == "pull-balances" else None,
             do=lambda: self._round(name, shard, scheduled_at, account_nos),
         )
 

@@ -16,7 +16,9 @@ class LogChannel:
         self._write = write
 
     def send(self, entry: FeedEntry, *, message_id: str) -> Sent | NotSent:
+        # Labels first: none of them may take the place of what the alert itself says.
         line: dict[str, object] = {
+            **entry.labels,
             "message_id": message_id,
             "seq": entry.seq,
             "alert_id": entry.alert_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
@@ -31,6 +31,7 @@ def perform(
     database: Database,
     observe: RoundWatch,
     do: Callable[[], Report],
+    context: Mapping[str, str] | None = None,
 ) -> Report:
     """Do a round unless it was done, and leave a run record whatever happens.
 
@@ -53,7 +54,8 @@ def perform(
             # Whoever did it may have died before those that follow were started.
             news=True,
         )
-    with bound(round=name, shard=shard, run_id=f"{name}:{shard}:{scheduled_at.isoformat()}"):
+    run_id = f"{name}:{shard}:{scheduled_at.isoformat()}"
+    with bound(round=name, shard=shard, run_id=run_id, **(context or {})):
         try:
             report = do()
         except Exception as error:
