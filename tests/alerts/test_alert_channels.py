@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
@@ -302,6 +303,12 @@ def raw_server() -> Iterator[tuple[int, list[bytes]]]:
                 connection.recv(65536)
                 if says:
                     connection.sendall(says[0])
+                    # End the answer, then read what is still coming: closing on unread bytes would be a reset.
+                    connection.shutdown(socket.SHUT_WR)
+                    connection.settimeout(10)
+                    with suppress(OSError):
+                        while connection.recv(65536):
+                            pass
                 else:
                     closing.wait(10)
 
