@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
+from zoneinfo import ZoneInfo
+
+ZONE = ZoneInfo("Asia/Shanghai")
+"""Whose days the house reads where neither a policy nor the configuration names another zone."""
 
 
 class Clock(Protocol):
@@ -46,9 +50,3 @@ class ReplayClock:
     def now(self) -> datetime:
         real = datetime.now(UTC)
         return min(real, self.replay_from + (real - self.started_at) * self.speed)
-
-
-def start_of(moment: datetime, step: timedelta) -> datetime:
-    """Return the last whole multiple of `step` (since the epoch) at or before `moment`."""
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    return epoch + (moment - epoch) // step * step

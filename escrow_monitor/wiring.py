@@ -120,6 +120,14 @@ class App:
             case _:
                 return (ALL,)
 
+    def late_after(self) -> Mapping[str, timedelta]:
+        """The rounds that must run here, each with how long after its last success it is late."""
+        return {
+            name: timedelta(seconds=seconds)
+            for name, seconds in self.settings.schedule.late_after_seconds.items()
+            if self.shards(name)
+        }
+
     def perform(
         self, name: str, shard: str, scheduled_at: datetime, *, account_nos: Sequence[str] | None = None
     ) -> Report:
@@ -192,11 +200,7 @@ class App:
                     channels=tuple(self.settings.channels),
                     patience=self.patience,
                     calendars=calendars_of(self.policies),
-                    late_after={
-                        name: timedelta(seconds=seconds)
-                        for name, seconds in self.settings.schedule.late_after_seconds.items()
-                        if self.shards(name)
-                    },
+                    late_after=self.late_after(),
                     scheduled_at=scheduled_at,
                     now=self.clock.now(),
                 )

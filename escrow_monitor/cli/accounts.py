@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escrow_monitor.cli.frame import ZONE, AsJson, Frame, frame_of
+from escrow_monitor.cli.frame import AsJson, Frame, frame_of
 from escrow_monitor.cli.output import print_json, print_table, say
+from escrow_monitor.clock import ZONE
 from escrow_monitor.errors import UsageError
 
 if TYPE_CHECKING:

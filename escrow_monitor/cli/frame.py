@@ -11,17 +11,15 @@ from datetime import date, datetime, time
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
-from zoneinfo import ZoneInfo
 
 import typer
 
+from escrow_monitor.clock import ZONE
 from escrow_monitor.errors import UsageError
 
 if TYPE_CHECKING:
     from escrow_monitor.settings import Settings
     from escrow_monitor.wiring import App
-
-ZONE = ZoneInfo("Asia/Shanghai")
 
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print JSON: one document, or one object a line where it streams.")

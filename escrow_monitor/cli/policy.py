@@ -121,7 +121,7 @@ def effective(
     as_json: AsJson = False,
 ) -> None:
     """What holds for an institution on a day: the clauses in force, and the floor they give each account."""
-    from escrow_monitor.cli.frame import ZONE
+    from escrow_monitor.clock import ZONE
     from escrow_monitor.records.accounts import institution
 
     frame = frame_of(context)

@@ -93,9 +93,7 @@ def web_ports(app: App, clockwork: Daemon | None, *, home_url: str) -> WebPorts:
         metrics=app.metrics,
         home_url=home_url,
         rounds=[
-            ExpectedRound(name=name, late_after=timedelta(seconds=seconds))
-            for name, seconds in schedule.late_after_seconds.items()
-            if app.shards(name)
+            ExpectedRound(name=name, late_after=late_after) for name, late_after in app.late_after().items()
         ],
         checks=checks,
         zone=zone_of(schedule.zone),

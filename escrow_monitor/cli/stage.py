@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from escrow_monitor.cli.frame import ZONE, Frame
+from escrow_monitor.actions.api_keys import create_key
+from escrow_monitor.cli.frame import Frame
 from escrow_monitor.cli.service import WebPart, make_daemon
-from escrow_monitor.clock import Clock, ReplayClock, SystemClock
+from escrow_monitor.clock import ZONE, Clock, ReplayClock, SystemClock
 from escrow_monitor.daemon.lifetime import run_until_stopped
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records import keys
 from escrow_monitor.records.accounts import accounts, save_accounts, save_institutions
 from escrow_monitor.sandbox.banks import SandboxBanks
 from escrow_monitor.sandbox.delivery import FolderDelivery
@@ -66,15 +66,14 @@ class Stage:
             # What happened before the replay begins is read before anything judges it.
             for shard in app.shards("load-statements"):
                 app.perform("load-statements", shard, app.clock.now())
-            with app.database.write() as session:
-                now = app.real_now()
-                _, secret = keys.create(
-                    session,
-                    name="demo",
-                    scopes=("read", "metrics", "admin"),
-                    now=now,
-                    expires_at=now + timedelta(days=KEY_DAYS),
-                )
+            _, secret = create_key(
+                app.database,
+                name="demo",
+                scopes=("read", "metrics", "admin"),
+                expires_after=timedelta(days=KEY_DAYS),
+                actor="demo",
+                now=app.real_now(),
+            )
             web = WebPart(app, clockwork := make_daemon(app))
             with FolderDelivery(district=banks.district, clock=app.clock, folder=self.folder / "statements"):
                 return run_until_stopped([Announced(web, frame, self.folder, secret, app), clockwork])

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sqlmodel import Field, Session
 
+from escrow_monitor.clock import ZONE
 from escrow_monitor.domain.accounts import Account, AccountStatus, Reading
 from escrow_monitor.domain.statements import Refusal, Statement
 from escrow_monitor.records.accounts import account_cells, account_reader, lock_states
@@ -27,7 +28,7 @@ from escrow_monitor.records.readings import (
     slots_of,
 )
 from escrow_monitor.records.refusals import refusal_json
-from escrow_monitor.records.statements import DEFAULT_ZONE, record_received
+from escrow_monitor.records.statements import record_received
 
 
 class PullRow(Row, table=True):
@@ -114,7 +115,7 @@ def pull_requests(session: Session, bank: str, *, today: date) -> list[tuple[Acc
 
 def record_pulls(
     session: Session, pulls: Sequence[PullRecord], *, scheduled_at: datetime, now: datetime,
-    zone: ZoneInfo = DEFAULT_ZONE,
+    zone: ZoneInfo = ZONE,
 ) -> PullsRecorded:
     """Keep every answer of one round, silence included. A pull already kept for this scheduled time has no effect.
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import CheckConstraint
 from sqlmodel import Field, Session
 
+from escrow_monitor.clock import ZONE
 from escrow_monitor.domain.accounts import Account
 from escrow_monitor.domain.statements import Refusal, RefusalReason, Statement
 from escrow_monitor.records.accounts import accounts, lock_states, save_accounts
@@ -19,7 +20,7 @@ from escrow_monitor.records.columns import Row, large
 from escrow_monitor.records.documents import keep_documents
 from escrow_monitor.records.fitting import Received, judge
 from escrow_monitor.records.refusals import refusal_json, refusal_of
-from escrow_monitor.records.statements import DEFAULT_ZONE, record_taken
+from escrow_monitor.records.statements import record_taken
 
 
 class FileResult(StrEnum):
@@ -84,7 +85,7 @@ class StatementFile:
 def record_file(
     session: Session, *, sha256: str, content: bytes, media_type: str, source: str, format: str | None,
     statements: Sequence[Statement], now: datetime, register: Registration | None = None,
-    zone: ZoneInfo = DEFAULT_ZONE,
+    zone: ZoneInfo = ZONE,
 ) -> FileOutcome:
     """Take a file of statements whole, or refuse it whole; its bytes and the reason are kept either way.
 

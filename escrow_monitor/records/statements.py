@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import CheckConstraint, Index
 from sqlmodel import Field, Session
 
+from escrow_monitor.clock import ZONE
 from escrow_monitor.domain.accounts import BalanceKind, Reading
 from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.statements import Entry, Refusal, Statement, StatementKind
@@ -27,7 +28,6 @@ from escrow_monitor.records.days import COUNTS, cover_days, sum_up
 from escrow_monitor.records.fitting import Received, Taken, judge, span_of
 from escrow_monitor.records.readings import record_readings
 
-DEFAULT_ZONE = ZoneInfo("Asia/Shanghai")
 """Where a bank's day ends when nobody says otherwise."""
 
 
@@ -77,7 +77,7 @@ class EntryRow(Row, table=True):
 
 def record_statements(
     session: Session, statements: Sequence[Statement], *, source: str, raw_sha256: str, now: datetime,
-    zone: ZoneInfo = DEFAULT_ZONE,
+    zone: ZoneInfo = ZONE,
 ) -> list[Refusal]:
     """Take each statement that fits what is stored; return why the others were not taken."""
     lock_states(session, [item.account_no for item in statements])

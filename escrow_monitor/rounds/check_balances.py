@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 from alerts.alert import AlertKey, Clear, Signal
+from escrow_monitor.clock import ZONE
 from escrow_monitor.domain.accounts import Account
 from escrow_monitor.domain.calendar import CalendarUnknown, WorkingCalendar, calendar_for, last_working_day_before
 from escrow_monitor.domain.findings import Finding, Level, Standing, account_subject
@@ -38,8 +38,6 @@ from escrow_monitor.rounds.report import Outcome, Report
 from escrow_monitor.rounds.signals import Patience, signal_or_clear, split
 
 NAME = "check-balances"
-ZONE = ZoneInfo("Asia/Shanghai")
-"""Whose days the law is written in; a jurisdiction in another zone reads its own in its policy."""
 CALENDAR = "CN"
 STATEMENT_DUE = time(12)
 """By when on a working day the statement of the one before is looked for."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
+from escrow_monitor.clock import ZONE
 from escrow_monitor.domain.calendar import WorkingCalendar
 from escrow_monitor.domain.findings import Standing
 from escrow_monitor.domain.rules.calendar_ends import examine_calendar
@@ -17,7 +17,6 @@ from escrow_monitor.rounds.report import Outcome, Report
 from escrow_monitor.rounds.signals import Patience, signal_or_clear, split
 
 NAME = "watch-rounds"
-ZONE = ZoneInfo("Asia/Shanghai")
 
 
 def watch_rounds(

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from escrow_monitor.clock import Clock
+from escrow_monitor.clock import ZONE, Clock
 from escrow_monitor.metrics import Metrics
 from escrow_monitor.records.database import Database
 
 ANSWER_AGE_SECONDS_MAX = 0.25
 STREAMS_MAX = 200
 BEAT_SECONDS = 15.0
-ZONE = ZoneInfo("Asia/Shanghai")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
