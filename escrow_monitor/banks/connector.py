@@ -71,6 +71,10 @@ class BankConnector(Protocol):
 
     bank: str
 
+    @property
+    def rest_until(self) -> datetime | None:
+        """Until when the bank has asked not to be called again; None when it has not."""
+
     def pull(self, requests: Sequence[PullRequest], *, now: datetime) -> Iterator[PullOutcome]: ...
 
     def close(self) -> None: ...

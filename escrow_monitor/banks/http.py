@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+import time as stopwatch
+import uuid
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from queue import SimpleQueue
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 import aiohttp
 import httpx
 from aiolimiter import AsyncLimiter
 from httpx_aiohttp import AiohttpTransport
+from httpx_aiohttp.transport import AiohttpResponseStream
 from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import OpenedState
+from purgatory.service._async.circuitbreaker import AsyncCircuitBreaker
+from yarl import URL
 
-from escrow_monitor.clock import Clock
+from escrow_monitor.banks.observing import CallSeen, remember_certificate
+from escrow_monitor.clock import ZONE, Clock
 from escrow_monitor.domain.statements import Refusal, RefusalReason
 from escrow_monitor.errors import ConfigurationError, OutsideError
 
@@ -36,6 +44,7 @@ HANDFULS_WAITING_MAX = 30
 """So many times 64 answers may wait for whoever iterates; then the calls pause."""
 HAND_OVER_SECONDS = 0.005
 CLOSE_SECONDS = 5
+KEEP_ALIVE_SECONDS = 15
 DETAIL_CHARACTERS_MAX = 200
 
 RequestSigner: TypeAlias = Callable[[str, str, Mapping[str, str], bytes], Mapping[str, str]]
@@ -52,8 +61,24 @@ _REASONS = {
     408: RefusalReason.TIMEOUT,
     429: RefusalReason.RATE_LIMITED,
 }
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_.~-]+)+/?\Z", re.ASCII)
+"""A path without anything that a URL would quote, resolve or cut off."""
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "escrow-monitor"}
 _PASSING_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Local times between which a bank may be called, the end not included; it may reach over midnight."""
+
+    begins: time
+    ends: time
+
+    def holds(self, at: time) -> bool:
+        """Whether a local time lies inside."""
+        if self.begins <= self.ends:
+            return self.begins <= at < self.ends
+        return at >= self.begins or at < self.ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +88,9 @@ class BankHttp:
     `timeout_seconds` bounds each attempt from connecting to the last byte. `calls_per_second` None: no rate limit.
     The circuit opens after `circuit_failures` attempts in a row without a usable answer and stays open for
     `circuit_open_seconds`. Plain http is for loopback only, unless `plain_http` says that a private line carries it.
+    `observe` hears of every attempt, `met` of the certificate (DER) the bank shows with every connection.
+    Outside all `windows` (none: any time) nothing is called; calls wait out the `quiet_minutes` of every hour. Both are
+    local times in `zone`.
     """
 
     base_url: str
@@ -80,6 +108,11 @@ class BankHttp:
     body_bytes_max: int = 64 * 1024 * 1024
     plain_http: bool = False
     sign_request: RequestSigner | None = field(default=None, repr=False)
+    windows: tuple[Window, ...] = ()
+    quiet_minutes: tuple[int, ...] = ()
+    zone: ZoneInfo = ZONE
+    observe: Callable[[CallSeen], None] | None = field(default=None, repr=False)
+    met: Callable[[bytes], None] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +123,28 @@ class Answer:
     content: bytes
     media_type: str
     fetched_at: datetime
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """As the bank sent them; names are found in any case."""
+
+
+def _no_content() -> bytes:
+    return b""
+
+
+class _Call(NamedTuple):
+    """One call to make, perhaps several times. Headers and content are made anew for each attempt.
+
+    `address` is the whole URL as it is sent, `place` its path as people read it.
+    """
+
+    method: str
+    address: str
+    place: str
+    headers: Callable[[], Mapping[str, str]]
+    content: Callable[[], bytes] = _no_content
+    media_type: str | None = None
+    safe: bool = True
 
 
 class CallRefused(OutsideError):
@@ -122,13 +177,18 @@ class BankClient:
         self._clock = clock
         self._base = _base_url(settings)
         self._origin = f"{self._base.scheme}://{self._base.netloc.decode('ascii')}"
+        self._base_path = self._base.path.rstrip("/")
         self._secrets = _secrets(settings, secrets)
         self._tls = _tls_context(settings) if self._base.scheme == "https" else None
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._connections: AiohttpTransport | None = None
-        self._timeout = httpx.Timeout(settings.timeout_seconds).as_dict()
+        self._always_sent = {**_HEADERS, **settings.headers}
+        self._authorization = None if settings.token is None else f"Bearer {settings.token}"
+        self._circuit: AsyncCircuitBreaker | None = None
+        self.rest_until: datetime | None = None
+        """Until when the bank has asked not to be called again."""
         self._slots, self._limiter = asyncio.Semaphore(settings.concurrency), _limiter(settings.calls_per_second)
         # A refusal that will not pass (401, 404) is an answer: the bank is there.
         self._circuits = AsyncCircuitBreakerFactory(
@@ -196,31 +256,78 @@ class BankClient:
 
         Raises CallRefused. Passing failures are tried again, at the bank's own pace when it names one.
         """
-        url = self.url(path, params)
+        return await self._tried(_Call("GET", *self._address(path, params), headers))
+
+    async def post(
+        self, path: str, *, content: Callable[[], bytes], media_type: str, safe: bool,
+        params: Mapping[str, str] | None = None, headers: Callable[[], Mapping[str, str]] = dict,
+    ) -> Answer:
+        """Send what `content` makes for each attempt. `safe`: a question that may be asked again after a failure.
+
+        Raises CallRefused, as `get` does.
+        """
+        return await self._tried(_Call("POST", *self._address(path, params), headers, content, media_type, safe))
+
+    async def _tried(self, call: _Call) -> Answer:
         attempt = 0
         while True:
             try:
-                return await self._attempt(url, headers)
+                return await self._attempt(call)
             except CallRefused as error:
-                wait = self._wait_seconds(error, attempt)
+                wait = self._wait_seconds(error, attempt) if call.safe else None
                 if wait is None:
+                    self._note_rest(error)
                     raise
             attempt += 1
             await asyncio.sleep(wait)
 
+    def rest(self, until: datetime) -> None:
+        """Call nothing until then: the bank has asked for it."""
+        if self.rest_until is None or until > self.rest_until:
+            self.rest_until = until
+
+    def _note_rest(self, error: CallRefused) -> None:
+        """A bank that names a time beyond our patience is not called before it."""
+        if error.retry_after_seconds is not None and error.retry_after_seconds > RETRY_AFTER_SECONDS_MAX:
+            self.rest(self._clock.now() + timedelta(seconds=error.retry_after_seconds))
+
+    async def _permitted(self, call: _Call) -> None:
+        """Return when the bank may be called; raise CallRefused when it may not be for longer than a minute."""
+        settings = self.settings
+        while settings.windows or settings.quiet_minutes or self.rest_until is not None:
+            now = self._clock.now()
+            local = now.astimezone(settings.zone)
+            if self.rest_until is not None and now < self.rest_until:
+                detail = f"not called: the bank asked not to be called before {self.rest_until.isoformat()}"
+                raise self.refused(RefusalReason.RATE_LIMITED, call.place, detail)
+            if settings.windows and not any(window.holds(local.time()) for window in settings.windows):
+                detail = f"not called: {local:%H:%M} is outside the times at which this bank may be called"
+                raise self.refused(RefusalReason.OUTSIDE_HOURS, call.place, detail)
+            if local.minute not in settings.quiet_minutes:
+                return
+            await asyncio.sleep(min(60 - local.second, 1))
+
     def url(self, path: str, params: Mapping[str, str] | None = None) -> httpx.URL:
         """The full address of a path or link. Raises CallRefused for one that leaves the bank's origin."""
         try:
-            plain = path.startswith("/") and not path.startswith("//")
+            plain = not path or (path.startswith("/") and not path.startswith("//"))
             below = self._below_base(path) if plain else self._followed(httpx.URL(path))
             return httpx.URL(f"{self._origin}{below}{'?' + urlencode(params) if params else ''}")
         except httpx.InvalidURL as error:
             detail = f"a link that is no address: {error}"
             raise self.refused(RefusalReason.MALFORMED, self._base.path, detail) from error
 
+    def _address(self, path: str, params: Mapping[str, str] | None) -> tuple[str, str]:
+        """The full address as text, and its path. Nearly all paths need nothing of what makes a URL expensive."""
+        if _PLAIN_PATH.match(path) and "/." not in path:
+            below = self._below_base(path)
+            return f"{self._origin}{below}{'?' + urlencode(params) if params else ''}", below
+        url = self.url(path, params)
+        return str(url), url.path
+
     def _below_base(self, path: str) -> str:
         """Links may or may not repeat the base URL's own path."""
-        base = self._base.path.rstrip("/")
+        base = self._base_path
         return path if base and path.startswith(base + "/") else base + path
 
     def _followed(self, link: httpx.URL) -> str:
@@ -269,83 +376,118 @@ class BankClient:
                 self._thread.start()
             return self._loop
 
-    def _transport(self) -> AiohttpTransport:
-        """The bare transport: httpx's client around it would follow nothing and keep no cookie, at twice the cost."""
-        if self._connections is None:
-            limits = httpx.Limits(max_connections=self.settings.concurrency, keepalive_expiry=15)
-            verify = self._tls if self._tls is not None else False  # plain http: there is nothing to verify
-            self._connections = AiohttpTransport(verify=verify, limits=limits, trust_env=False)
-        return self._connections
+    def _session(self) -> aiohttp.ClientSession:
+        """The session below httpx's transport: httpx around each call would cost more than the call itself.
 
-    async def _attempt(self, url: httpx.URL, headers: Callable[[], Mapping[str, str]]) -> Answer:
-        circuit = await self._circuits.get_breaker(self._base.host)
+        It follows no redirect, keeps no cookie, and leaves compressed bodies to httpx's decoders.
+        """
+        if self._connections is None:
+            connector = aiohttp.TCPConnector(
+                limit=self.settings.concurrency, keepalive_timeout=KEEP_ALIVE_SECONDS,
+                ssl=self._tls if self._tls is not None else False,  # plain http: there is nothing to verify
+            )
+            self._connections = AiohttpTransport(client=aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # one clock is enough: `_once` bounds all
+            ))
+        return self._connections.get_client()
+
+    async def _attempt(self, call: _Call) -> Answer:
+        if (circuit := self._circuit) is None:
+            circuit = self._circuit = await self._circuits.get_breaker(self._base.host)
         try:
             # Asked before the queue as well: behind an open circuit nobody waits for a slot or a turn.
             circuit.context.handle_new_request()
             async with self._slots:
+                await self._permitted(call)
                 if self._limiter is not None:
                     await self._limiter.acquire()
                 async with circuit:
-                    return await self._once(url, headers())
+                    observe = self.settings.observe
+                    return await (self._once(call) if observe is None else self._observed(call, observe))
         except OpenedState as opened:
             # purgatory raises the same object every time: without this its traceback would grow with every call.
             opened.__traceback__ = None
             detail = f"not called: the last {self.settings.circuit_failures} attempts brought no answer"
-            raise self.refused(RefusalReason.CIRCUIT_OPEN, url.path, detail) from None
+            raise self.refused(RefusalReason.CIRCUIT_OPEN, call.place, detail) from None
 
-    async def _once(self, url: httpx.URL, headers: Mapping[str, str]) -> Answer:
+    async def _observed(self, call: _Call, observe: Callable[[CallSeen], None]) -> Answer:
+        began, path = stopwatch.monotonic(), call.address.removeprefix(self._origin)
+        try:
+            answer = await self._once(call)
+        except CallRefused as error:
+            observe(CallSeen(
+                method=call.method, path=path, status=error.status, seconds=stopwatch.monotonic() - began,
+                refusal=error.refusal, content=error.content,
+            ))
+            raise
+        observe(CallSeen(
+            method=call.method, path=path, status=answer.status, seconds=stopwatch.monotonic() - began,
+            media_type=answer.media_type, content=answer.content,
+        ))
+        return answer
+
+    async def _once(self, call: _Call) -> Answer:
+        content = call.content()
         try:
             async with asyncio.timeout(self.settings.timeout_seconds):
-                response = await self._transport().handle_async_request(self._request(url, headers))
+                response = await self._session().request(
+                    call.method, URL(call.address, encoded=True), headers=self._sent(call, content),
+                    data=content or None, allow_redirects=False,
+                )
                 try:
-                    return await self._read(response, url)
+                    return await self._read(response, call)
                 finally:
-                    await response.aclose()
+                    response.release()
         except TimeoutError as error:
-            raise self._timed_out(url) from error
+            raise self._timed_out(call) from error
         except httpx.DecodingError as error:
-            raise self.refused(RefusalReason.MALFORMED, url.path, "the answer's compression is broken") from error
+            raise self.refused(RefusalReason.MALFORMED, call.place, "the answer's compression is broken") from error
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-            if isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError):
-                raise self._timed_out(url) from error
-            raise self.refused(RefusalReason.UNREACHABLE, url.path, _told(error), passing=True) from error
+            if isinstance(error.__cause__, TimeoutError):
+                raise self._timed_out(call) from error
+            raise self.refused(RefusalReason.UNREACHABLE, call.place, _told(error), passing=True) from error
 
-    def _request(self, url: httpx.URL, headers: Mapping[str, str]) -> httpx.Request:
-        sent = {**_HEADERS, **self.settings.headers, **headers}
-        if self.settings.token is not None:
-            sent["Authorization"] = f"Bearer {self.settings.token}"
+    def _sent(self, call: _Call, content: bytes) -> dict[str, str]:
+        """The headers of one attempt."""
+        sent = {**self._always_sent, **call.headers()}
+        if call.media_type is not None:
+            sent["Content-Type"] = call.media_type
+        if self._authorization is not None:
+            sent["Authorization"] = self._authorization
         if self.settings.sign_request is not None:
-            sent.update(self.settings.sign_request("GET", str(url), sent, b""))
-        return httpx.Request("GET", url, headers=sent, extensions={"timeout": self._timeout})
+            sent.update(self.settings.sign_request(call.method, call.address, sent, content))
+        return sent
 
-    async def _read(self, response: httpx.Response, url: httpx.URL) -> Answer:
-        status = response.status_code
+    async def _read(self, response: aiohttp.ClientResponse, call: _Call) -> Answer:
+        status = response.status
         if not 200 <= status < 300:
-            content = await _first_bytes(response, ERROR_BODY_BYTES_MAX)
-            raise self._refused_status(response, url, content)
+            raise self._refused_status(response, call, await _first_bytes(response, ERROR_BODY_BYTES_MAX))
         content = await _first_bytes(response, self.settings.body_bytes_max + 1)
         if len(content) > self.settings.body_bytes_max:
             detail = f"the answer is larger than {self.settings.body_bytes_max} bytes"
-            raise self.refused(RefusalReason.TOO_LARGE, url.path, detail)
+            raise self.refused(RefusalReason.TOO_LARGE, call.place, detail)
         return Answer(
-            path=self.redact(url.path), content=content, fetched_at=self._clock.now(),
+            path=self.redact(call.place), content=content, fetched_at=self._clock.now(), status=status,
+            headers=response.headers,
             media_type=response.headers.get("Content-Type", "application/octet-stream").partition(";")[0].strip(),
         )
 
-    def _refused_status(self, response: httpx.Response, url: httpx.URL, content: bytes) -> CallRefused:
-        status = response.status_code
+    def _refused_status(self, response: aiohttp.ClientResponse, call: _Call, content: bytes) -> CallRefused:
+        status = response.status
         reason = _REASONS.get(status, RefusalReason.SERVER_ERROR if status >= 500 else RefusalReason.UNEXPECTED_STATUS)
         refusal = Refusal(
-            reason=reason, where=self.redact(url.path), field="status", detail=f"the bank answered with status {status}"
+            reason=reason, where=self.redact(call.place), field="status",
+            detail=f"the bank answered with status {status}",
         )
         return CallRefused(
             refusal, passing=status in _PASSING_STATUS, status=status, content=content,
             retry_after_seconds=_retry_after_seconds(response.headers.get("Retry-After"), self._clock.now()),
         )
 
-    def _timed_out(self, url: httpx.URL) -> CallRefused:
+    def _timed_out(self, call: _Call) -> CallRefused:
         detail = f"no whole answer within {self.settings.timeout_seconds:g} seconds"
-        return self.refused(RefusalReason.TIMEOUT, url.path, detail, passing=True)
+        return self.refused(RefusalReason.TIMEOUT, call.place, detail, passing=True)
 
     def _wait_seconds(self, error: CallRefused, attempt: int) -> float | None:
         """How long to wait before the next attempt; None to give up."""
@@ -359,10 +501,29 @@ class BankClient:
         return most * (0.5 + random.random() / 2)  # noqa: S311 - spreads the calls, protects nothing
 
 
-async def _first_bytes(response: httpx.Response, most: int) -> bytes:
-    """At most about `most` bytes of the body; more is not read."""
+def request_id() -> str:
+    """A fresh UUID for a header that tells calls apart: no secret, so not from the system's source of secrets."""
+    return str(uuid.UUID(int=random.getrandbits(128), version=4))
+
+
+async def _first_bytes(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """At most about `most` bytes of the body; more is not read. A compressed one goes through httpx's decoders."""
+    if "Content-Encoding" in response.headers:
+        encoded = httpx.Response(
+            response.status, headers=response.raw_headers, stream=AiohttpResponseStream(response)
+        )
+        return await _joined(encoded.aiter_bytes(), most)
+    if response.content.at_eof():
+        return b""
+    first = await response.content.readany()
+    if response.content.at_eof() or len(first) >= most:
+        return first  # the usual answer is there in one piece
+    return first + await _joined(response.content.iter_any(), most - len(first))
+
+
+async def _joined(pieces: AsyncIterable[bytes], most: int) -> bytes:
     chunks, size = [], 0
-    async for chunk in response.aiter_bytes():
+    async for chunk in pieces:
         chunks.append(chunk)
         size += len(chunk)
         if size >= most:
@@ -434,6 +595,8 @@ def _tls_context(settings: BankHttp) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=settings.ca_file)
         if settings.cert_file is not None:
             context.load_cert_chain(settings.cert_file, settings.key_file)
+        if settings.met is not None:
+            remember_certificate(context, settings.met)
     except (OSError, ssl.SSLError) as error:
         named = ", ".join(name for name in (settings.ca_file, settings.cert_file, settings.key_file) if name)
         raise ConfigurationError(f"certificates or key of a bank cannot be used ({named}): {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -19,12 +20,17 @@ from escrow_monitor.domain.statements import (
     check_ties,
     numbered,
 )
+from escrow_monitor.domain.statements import account_digest as account_digest  # readers look for it here
 from escrow_monitor.errors import StatementRefused
 
 ENTRY_TEXT_MAX = 1_000
 """Characters of an entry's text that are kept."""
 
+YEAR_MIN = 1980
+"""Two-digit years begin here; an older date is a digit read wrongly."""
+
 _DAY = timedelta(days=1)
+_ACCOUNT_NO = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z ._/~*-]{0,33}[0-9A-Za-z])?\Z", re.ASCII)
 
 
 class Refused(StatementRefused):
@@ -51,11 +57,45 @@ def amount_of(text: str, currency: str, *, where: str, field: str) -> Money:
     return amount
 
 
+def decoded(content: bytes) -> str:
+    """Text of a file that does not say its encoding: UTF-8, else GB18030, else Latin-1.
+
+    Figures are ASCII in all of them; the choice matters to names and purposes alone.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        pass
+    if re.search(rb"[\x81-\xfe]{2}", content):
+        try:
+            return content.decode("gb18030")
+        except UnicodeDecodeError:
+            pass
+    return content.decode("latin-1")
+
+
+def is_account_no(text: str) -> bool:
+    """Whether it can be an account number: letters and digits, with a few marks between them, at most 35."""
+    return _ACCOUNT_NO.match(text) is not None
+
+
+def short_date(text: str, *, where: str, field: str) -> date:
+    """YYMMDD; 80..99 are read as the last century, as SWIFT does. Or Refused with BAD_DATE."""
+    try:
+        if len(text) != 6 or not (text.isascii() and text.isdigit()):
+            raise ValueError(text)
+        year = int(text[:2])
+        return date(1900 + year if year >= 80 else 2000 + year, int(text[2:4]), int(text[4:6]))
+    except ValueError as error:
+        raise refused(RefusalReason.BAD_DATE, where, field, f"{text!r} is no date") from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryLine:
     """A booked line as a format reads it, before the whole statement says which day it belongs to.
 
     `stated_on` is the booking day if the bank states one, `value_on` the value day.
+    `counterparty_account_sha256` is the `account_digest` of the other side's account number, where the bank gives it.
     """
 
     amount: Money
@@ -66,6 +106,7 @@ class EntryLine:
     reversal: bool
     counterparty_sha256: str | None
     where: str
+    counterparty_account_sha256: str | None = None
 
 
 def covered_days(*, opening_on: date, closing_on: date, stated: Iterable[date]) -> tuple[date, date]:
@@ -99,6 +140,9 @@ def booked_entries(
     entries = []
     for line in lines:
         booked_on = line.stated_on or line.value_on or covers_to
+        if any(day is not None and day.year < YEAR_MIN for day in (line.stated_on, line.value_on)):
+            detail = f"a date before {YEAR_MIN}: no account is kept that old"
+            raise refused(RefusalReason.BAD_DATE, line.where, "booking date", detail)
         if booked_on is None:
             raise refused(RefusalReason.MISSING_FIELD, line.where, "booking date", "neither booking nor value date")
         if covers_from is not None and covers_to is not None:
@@ -114,6 +158,7 @@ def booked_entries(
                 account_no=account_no, booked_on=booked_on, amount=line.amount, value_on=line.value_on,
                 bank_ref=line.bank_ref, text=line.text, reversal=line.reversal,
                 counterparty_sha256=line.counterparty_sha256,
+                counterparty_account_sha256=line.counterparty_account_sha256,
             )
         )
     return numbered(entries)
@@ -122,11 +167,14 @@ def booked_entries(
 def end_of_day(
     *, account_no: str, currency: str, number: str, opening: Money, opening_on: date, closing: Money, closing_on: date,
     lines: Sequence[EntryLine], where: str, available: Money | None = None, begins_on: date | None = None,
+    opening_derived: bool = False,
 ) -> Statement:
     """A whole end-of-day statement with its days. `begins_on` is the first day, where the bank states it.
 
     Raises Refused when it closes before it opens or an entry lies after its closing.
     """
+    if opening_on.year < YEAR_MIN:
+        raise refused(RefusalReason.BAD_DATE, where, "opening", f"opens on {opening_on}, before {YEAR_MIN}")
     if closing_on < opening_on:
         raise refused(
             RefusalReason.BAD_DATE, where, "closing",
@@ -141,7 +189,7 @@ def end_of_day(
         opening=opening, opening_on=opening_on, closing=closing, closing_on=closing_on,
         covers_from=covers_from, covers_to=covers_to,
         entries=booked_entries(lines, account_no=account_no, covers_from=covers_from, covers_to=covers_to),
-        where=where, available=available,
+        where=where, available=available, opening_derived=opening_derived,
     )
 
 

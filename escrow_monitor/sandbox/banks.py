@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -13,7 +14,8 @@ from typing import cast
 
 from escrow_monitor.clock import Clock
 from escrow_monitor.errors import OutsideError
-from escrow_monitor.sandbox.answers import Answer, Desk
+from escrow_monitor.sandbox.answers import Desk
+from escrow_monitor.sandbox.dialects.dialect import Answer
 from escrow_monitor.sandbox.district import Condition, District
 
 HOST = "127.0.0.1"
@@ -21,6 +23,7 @@ SLOW_SECONDS = 1.5
 SILENT_SECONDS = 1.0
 START_SECONDS_MAX = 10
 _HEAD_BYTES_MAX = 64 * 1024
+_BODY_BYTES_MAX = 1024 * 1024
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -29,12 +32,15 @@ class SandboxBanks:
     """The banks of a district, listening on one loopback port; `port=0` takes a free one. A context manager.
 
     A slow bank answers after `slow_seconds`. A silent one takes the request, says nothing for `silent_seconds` and
-    hangs up. `answered` counts answers by (bank, status), silences as status 0.
+    hangs up. `answered` counts answers by (bank, status), silences as status 0. `dialects` lets a bank, by name, speak
+    another dialect than its own. With `tls` they listen for https.
     """
 
     district: District
     clock: Clock
     port: int = 0
+    dialects: Mapping[str, str] = field(default_factory=dict)
+    tls: ssl.SSLContext | None = None
     slow_seconds: float = SLOW_SECONDS
     silent_seconds: float = SILENT_SECONDS
     desk: Desk = field(init=False)
@@ -46,16 +52,20 @@ class SandboxBanks:
     _failed: OSError | None = None
 
     def __post_init__(self) -> None:
-        self.desk = Desk(district=self.district)
+        self.desk = Desk(district=self.district, dialects=self.dialects)
 
     @property
     def url(self) -> str:
         """Where the banks listen, without a path."""
-        return f"http://{HOST}:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{HOST}:{self.port}"
 
     def base_url(self, bank: str) -> str:
-        """The base URL of one bank's interface, below which `/v1/accounts` lies."""
-        return self.url + next(one.path for one in self.district.banks if one.name == bank)
+        """The base URL of one bank's interface."""
+        return self.url + self.desk.bank(bank).path
+
+    def settings(self, bank: str) -> Mapping[str, object]:
+        """What an operator would write into `[banks.NAME]` to reach a bank."""
+        return self.desk.settings(bank, base_url=self.base_url(bank))
 
     def override(self, bank: str, condition: Condition | None) -> None:
         """Put a bank into a condition whatever the story says; None gives it back to the story."""
@@ -95,7 +105,8 @@ class SandboxBanks:
         loop = self._loop = asyncio.new_event_loop()
         server: asyncio.Server | None = None
         try:
-            server = loop.run_until_complete(loop.create_server(lambda: _Line(self, loop), HOST, self.port))
+            listening = loop.create_server(lambda: _Line(self, loop), HOST, self.port, ssl=self.tls)
+            server = loop.run_until_complete(listening)
             self.port = server.sockets[0].getsockname()[1]
             ready.set()
             loop.run_forever()
@@ -114,8 +125,8 @@ class SandboxBanks:
         return self._overrides.get(bank) or self.district.condition(bank, self.clock.now())
 
     def take(
-        self, *, method: str, target: str, headers: Mapping[str, str], reply: Callable[[Answer | None], None],
-        later: Callable[[float, Callable[[], None]], object],
+        self, *, method: str, target: str, headers: Mapping[str, str], body: bytes,
+        reply: Callable[[Answer | None], None], later: Callable[[float, Callable[[], None]], object],
     ) -> None:
         """Answer a request through `reply`, now or `later`; None hangs up."""
         bank = self.desk.bank_at(target.partition("?")[0])
@@ -124,7 +135,7 @@ class SandboxBanks:
 
         def answer() -> None:
             result = self.desk.answer(
-                method=method, target=target, headers=headers, at=self.clock.now(), condition=condition
+                method=method, target=target, headers=headers, body=body, at=self.clock.now(), condition=condition,
             )
             self.answered[name, result.status] += 1
             reply(result)
@@ -138,12 +149,12 @@ class SandboxBanks:
                 later(self.silent_seconds, hang_up)
             case Condition.SLOW:
                 later(self.slow_seconds, answer)
-            case Condition.WELL | Condition.GARBAGE:
+            case Condition.WELL | Condition.GARBAGE | Condition.LIMITED:
                 answer()
 
 
 class _Line(asyncio.Protocol):
-    """One connection: requests without a body, one at a time, kept alive."""
+    """One connection: requests of a stated length, one at a time, kept alive."""
 
     def __init__(self, banks: SandboxBanks, loop: asyncio.AbstractEventLoop) -> None:
         self.banks = banks
@@ -173,20 +184,23 @@ class _Line(asyncio.Protocol):
             if len(self.received) > _HEAD_BYTES_MAX:
                 self.transport.close()
             return
-        self.received = rest
         request, *lines = head.decode("latin-1").split("\r\n")
         method, _, target = request.partition(" ")
         headers = {}
         for line in lines:
             name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
-        if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > _BODY_BYTES_MAX or "transfer-encoding" in headers:
             self.transport.close()
             return
+        if len(rest) < int(length):
+            return
+        self.received = rest[int(length):]
         self.busy = True
         self.banks.take(
-            method=method, target=target.rpartition(" ")[0], headers=headers, reply=self._reply,
-            later=self.loop.call_later,
+            method=method, target=target.rpartition(" ")[0], headers=headers, body=rest[: int(length)],
+            reply=self._reply, later=self.loop.call_later,
         )
 
     def _reply(self, answer: Answer | None) -> None:
@@ -196,10 +210,9 @@ class _Line(asyncio.Protocol):
         if answer is None:
             self.transport.close()
             return
-        # The id is echoed only when it was a proper one: nothing a caller sends may break out of the header.
-        known = answer.request_id if answer.request_id.isascii() and answer.request_id.isprintable() else ""
+        headers = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
         self.transport.write(
-            f"HTTP/1.1 {answer.status} {_REASONS[answer.status]}\r\nContent-Type: application/json\r\n"
-            f"X-Request-ID: {known}\r\nContent-Length: {len(answer.body)}\r\n\r\n".encode() + answer.body
+            f"HTTP/1.1 {answer.status} {_REASONS[answer.status]}\r\nContent-Type: {answer.content_type}\r\n"
+            f"{headers}Content-Length: {len(answer.body)}\r\n\r\n".encode() + answer.body
         )
         self._next()

@@ -41,6 +41,7 @@ class Condition(StrEnum):
     SLOW = "slow"
     SILENT = "silent"
     GARBAGE = "garbage"
+    LIMITED = "limited"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Writes statements as MT940 and camt.053 files, as banks send them.
+"""Delivers the statement files of the invented banks: which file appears where, and when.
 
     Statement values  ->  mt940(...) | camt053(...)  ->  bytes  ->  a file that appears whole, dated as delivered
 """
@@ -6,17 +6,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from xml.sax.saxutils import escape
 
-from escrow_monitor.domain.money import Money
-from escrow_monitor.domain.statements import Entry, Statement
+from escrow_monitor.domain.statements import Statement
 from escrow_monitor.sandbox.district import District, delivery_of
-
-_CAMT = "urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"
-_MT940_TEXT_CHARACTERS = 65
+from escrow_monitor.sandbox.statement_writers import camt053, mt940
 
 
 def write_history(
@@ -60,35 +56,6 @@ def write_due(district: District, folder: Path, *, at: datetime) -> list[Path]:
     return written
 
 
-def mt940(statements: Iterable[Statement]) -> bytes:
-    """Write end-of-day statements as MT940 messages in UTF-8. The opening is dated by the day that closed before."""
-    lines: list[str] = []
-    for statement in statements:
-        opening, closing, first, last = _whole(statement)
-        lines += [
-            f":20:{last:%y%m%d}{statement.account_no[-10:]}",
-            f":25:{statement.account_no}",
-            f":28C:{int(statement.number):05d}/001",
-            f":60F:{_mt940_balance(opening, first - timedelta(days=1))}",
-            *(line for entry in statement.entries for line in _mt940_entry(entry)),
-            f":62F:{_mt940_balance(closing, last)}",
-            "-",
-        ]
-    return "".join(f"{line}\r\n" for line in lines).encode()
-
-
-def camt053(statements: Iterable[Statement], *, created_at: datetime, message_id: str) -> bytes:
-    """Write end-of-day statements as one camt.053.001.08 message."""
-    created = created_at.isoformat(timespec="seconds")
-    parts = [
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<Document xmlns="{_CAMT}">\n<BkToCstmrStmt>\n'
-        f"<GrpHdr><MsgId>{escape(message_id)}</MsgId><CreDtTm>{created}</CreDtTm></GrpHdr>\n"
-    ]
-    parts += [_camt_statement(statement, created) for statement in statements]
-    parts.append("</BkToCstmrStmt>\n</Document>\n")
-    return "".join(parts).encode()
-
-
 def _write(
     district: District, folder: Path, bank: str, stem: str, spans: Sequence[tuple[date, date]]
 ) -> Iterator[Path]:
@@ -120,71 +87,6 @@ def _appear(path: Path, delivered_at: datetime, content: Callable[[], bytes]) ->
     os.utime(part, (delivered_at.timestamp(), delivered_at.timestamp()))
     part.replace(path)
     yield path
-
-
-def _mt940_balance(money: Money, on: date) -> str:
-    return f"{'D' if money.minor_units < 0 else 'C'}{on:%y%m%d}{money.currency}{_comma(money)}"
-
-
-def _mt940_entry(entry: Entry) -> list[str]:
-    booked, value = entry.booked_on, entry.value_on or entry.booked_on
-    mark = "D" if entry.amount.minor_units < 0 else "C"
-    if entry.reversal:
-        # The reversal of a debit is money that comes back, and the other way round.
-        mark = "RC" if mark == "D" else "RD"
-    reference = f"NONREF//{entry.bank_ref}" if entry.bank_ref else "NONREF"
-    lines = [f":61:{value:%y%m%d}{booked:%m%d}{mark}{_comma(entry.amount)}NTRF{reference}"]
-    if entry.text:
-        lines.append(f":86:{entry.text[:_MT940_TEXT_CHARACTERS]}")
-    return lines
-
-
-def _comma(money: Money) -> str:
-    whole, _, part = money.text.lstrip("-").partition(".")
-    return f"{whole},{part}"
-
-
-def _camt_statement(statement: Statement, created: str) -> str:
-    opening, closing, first, last = _whole(statement)
-    number = statement.account_no
-    return (
-        f"<Stmt><Id>{number}-{last:%Y%m%d}</Id><ElctrncSeqNb>{int(statement.number)}</ElctrncSeqNb>"
-        f"<CreDtTm>{created}</CreDtTm>"
-        f"<FrToDt><FrDtTm>{first}T00:00:00+08:00</FrDtTm><ToDtTm>{last}T23:59:59+08:00</ToDtTm></FrToDt>"
-        f"<Acct><Id><Othr><Id>{number}</Id></Othr></Id><Ccy>{statement.currency}</Ccy></Acct>\n"
-        + _camt_balance("OPBD", opening, first)
-        + _camt_balance("CLBD", closing, last)
-        + "".join(_camt_entry(entry) for entry in statement.entries)
-        + "</Stmt>\n"
-    )
-
-
-def _camt_balance(code: str, money: Money, on: date) -> str:
-    return f"<Bal><Tp><CdOrPrtry><Cd>{code}</Cd></CdOrPrtry></Tp>{_camt_amount(money)}<Dt><Dt>{on}</Dt></Dt></Bal>\n"
-
-
-def _camt_amount(money: Money) -> str:
-    side = "DBIT" if money.minor_units < 0 else "CRDT"
-    return f'<Amt Ccy="{money.currency}">{money.text.lstrip("-")}</Amt><CdtDbtInd>{side}</CdtDbtInd>'
-
-
-def _camt_entry(entry: Entry) -> str:
-    reference = f"<AcctSvcrRef>{escape(entry.bank_ref)}</AcctSvcrRef>" if entry.bank_ref else ""
-    text = f"<AddtlNtryInf>{escape(entry.text)}</AddtlNtryInf>" if entry.text else ""
-    return (
-        f"<Ntry>{_camt_amount(entry.amount)}{'<RvslInd>true</RvslInd>' if entry.reversal else ''}"
-        f"<Sts><Cd>BOOK</Cd></Sts><BookgDt><Dt>{entry.booked_on}</Dt></BookgDt>"
-        f"<ValDt><Dt>{entry.value_on or entry.booked_on}</Dt></ValDt>{reference}"
-        f"<BkTxCd><Prtry><Cd>NTRF</Cd></Prtry></BkTxCd>{text}</Ntry>\n"
-    )
-
-
-def _whole(statement: Statement) -> tuple[Money, Money, date, date]:
-    if statement.opening is None or statement.closing is None:
-        raise ValueError("only statements with both balances are written")
-    if statement.covers_from is None or statement.covers_to is None:
-        raise ValueError("only statements that say which days they cover are written")
-    return statement.opening, statement.closing, statement.covers_from, statement.covers_to
 
 
 def _days(first: date, last: date) -> list[date]:

@@ -19,6 +19,8 @@ class Request:
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
+    method: str = "GET"
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,17 +87,19 @@ class BankServer:
         self._writers.append(writer)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
-                await self._answer(head.decode("latin-1"), writer)
+                await self._answer(head.decode("latin-1"), reader, writer)
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass  # the caller hung up, or the server is being closed
         finally:
             writer.close()
 
-    async def _answer(self, head: str, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         first, *lines = head.strip().split("\r\n")
-        url = urlsplit(first.split(" ")[1])
+        method, target, _ = first.split(" ")
+        url = urlsplit(target)
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        request = Request(url.path, dict(parse_qsl(url.query)), headers)
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        request = Request(url.path, dict(parse_qsl(url.query)), headers, method, body)
         self.seen.append(request)
         self._busy += 1
         self.busiest = max(self.busiest, self._busy)

@@ -98,7 +98,7 @@ def test_balances_become_readings(bank: Callable[..., BerlinGroup]) -> None:
         assert closing.amount == Money(123_456_78, "CNY")
         assert (closing.on, closing.as_of) == (date(2026, 11, 21), datetime(2026, 11, 21, 15, 59, 59, tzinfo=UTC))
         assert (booked.kind, booked.on, booked.as_of, booked.final) == (
-            BalanceKind.BOOKED_INTRADAY, date(2026, 11, 22), NOW, False,
+            BalanceKind.BOOKED_INTRADAY, date(2026, 11, 22), datetime(2026, 11, 22, 1, 0, tzinfo=UTC), False,
         )
         assert (available.kind, available.amount, available.as_of) == (BalanceKind.AVAILABLE, Money(-500, "CNY"), NOW)
         assert {one.raw_sha256 for one in pull.readings} == {pull.raw[0].sha256}
@@ -284,6 +284,33 @@ def test_each_account_of_a_list_stands_for_itself(bank: Callable[..., BerlinGrou
     assert outcomes[accounts[1].account_no].raw, "the page is kept as evidence"
 
 
+def test_an_account_that_two_pages_state_differently_is_refused_in_either_order(
+    bank: Callable[..., BerlinGroup]
+) -> None:
+    same, other = listed(numbered(0)), listed(numbered(1))
+    pages = [
+        [same, other, listed(numbered(2)), listed(numbered(3)), listed(numbered(4), currency="USD")],
+        [same, listed(numbered(1), "2.00"), listed(numbered(2), status="blocked"), listed(numbered(3), "1e5"),
+         listed(numbered(4))],
+    ]
+    for ordered in (pages, pages[::-1]):
+        requests = [PullRequest(account=numbered(place)) for place in range(5)]
+        with paged(ordered) as server:
+            outcomes = by_account(pulled(bank(server, batch=True), *requests))
+        found = [outcomes[numbered(place).account_no] for place in range(5)]
+        assert [one.refusal.reason if isinstance(one, PullRefused) else "taken" for one in found] == [
+            "taken", R.CONTRADICTS, R.CONTRADICTS, R.BAD_AMOUNT, "taken",
+        ]
+
+
+def test_a_page_that_cannot_be_read_is_kept_as_evidence(bank: Callable[..., BerlinGroup]) -> None:
+    broken = b'{"accounts": [{"resour'
+    with paged([[listed(numbered(0))], []], last=Reply(body=broken)) as server:
+        outcomes = pulled(bank(server, batch=True), *[PullRequest(account=numbered(place)) for place in range(3)])
+    lost = [one for one in outcomes if isinstance(one, PullRefused)]
+    assert [[raw.content for raw in one.raw] for one in lost] == [[broken], [broken]]
+
+
 @pytest.mark.parametrize(
     ("last", "reason"),
     [
@@ -411,7 +438,10 @@ def test_pages_of_entries_are_one_statement(bank: Callable[..., BerlinGroup]) ->
         (period([], OPENING, balance("openingBooked", "101.00", "2026-11-20")), R.CONTRADICTS),
         (period([], balance("openingBooked", "100.00", "2026-11-20", "USD")), R.WRONG_CURRENCY),
         ({**period([]), "account": {"bban": "6222000000000099999"}}, R.WRONG_ACCOUNT),
-        ({"transactions": {"_links": {"download": {"href": "/file"}}}}, R.MISSING_FIELD),
+        ({"transactions": {"_links": {"download": {"href": "/file"}}}}, R.NOT_FOUND),
+        ({"transactions": {"_links": {"download": None}}}, R.MALFORMED),
+        ({"_links": {"download": {"href": "http://evil.example/file"}}}, R.MALFORMED),
+        ({"account": {"bban": "6222000000000099999"}, "_links": {"download": {"href": "/file"}}}, R.WRONG_ACCOUNT),
         ({"account": {"bban": NUMBER}}, R.MISSING_FIELD),
         (period(["x"]), R.MALFORMED),  # type: ignore[list-item]
         (Reply(status=429), R.RATE_LIMITED),
@@ -428,6 +458,137 @@ def test_entries_that_cannot_be_believed_leave_the_balance_standing(
     assert pull.readings
     assert pull.statements == ()
     assert pull.refusals[0].reason is reason
+
+
+# ------------------------------------------------------------------------------------------- files instead of lists
+
+
+CAMT = """<?xml version="1.0" encoding="UTF-8"?>
+<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"><BkToCstmrStmt><GrpHdr><MsgId>1</MsgId>
+<CreDtTm>2026-11-22T01:00:00</CreDtTm></GrpHdr><Stmt><Id>S1</Id><Acct><Id><Othr><Id>{number}</Id></Othr></Id>
+<Ccy>{currency}</Ccy></Acct>
+<Bal><Tp><CdOrPrtry><Cd>OPBD</Cd></CdOrPrtry></Tp><Amt Ccy="{currency}">100.00</Amt><CdtDbtInd>CRDT</CdtDbtInd>
+<Dt><Dt>2026-11-21</Dt></Dt></Bal>
+<Bal><Tp><CdOrPrtry><Cd>CLBD</Cd></CdOrPrtry></Tp><Amt Ccy="{currency}">123.21</Amt><CdtDbtInd>CRDT</CdtDbtInd>
+<Dt><Dt>2026-11-21</Dt></Dt></Bal>
+<Ntry><Amt Ccy="{currency}">23.21</Amt><CdtDbtInd>CRDT</CdtDbtInd><Sts><Cd>BOOK</Cd></Sts>
+<BookgDt><Dt>2026-11-21</Dt></BookgDt><BkTxCd/></Ntry></Stmt></BkToCstmrStmt></Document>"""
+MT940 = "\r\n".join([
+    ":20:S1", ":25:{number}", ":28C:1/1", ":60F:C261120{currency}100,00", ":61:2611211121C23,21NMSCNONREF", ":86:x",
+    ":62F:C261121{currency}123,21", "-", "",
+])
+
+
+def download(
+    bank: Callable[..., BerlinGroup], file: Reply, *, link: object = "/v1/accounts/res-1/file", inside: bool = True
+) -> Pull:
+    links = {"_links": {"download": {"href": link}}}
+    routes = {"/balances": GOOD, "/transactions": {"transactions": links} if inside else links, "/file": file}
+    with answering(routes) as server:
+        (pull,) = pulled(bank(server), SINCE)
+        assert isinstance(pull, Pull), pull
+        assert len(pull.raw) == 3, "the file is kept as evidence"
+        assert "xml" in server.seen[-1].headers["accept"]
+        assert server.seen[-1].headers["consent-id"] == "consent-1234"
+        return pull
+
+
+def in_file(text: str, number: str = NUMBER, currency: str = "CNY") -> Reply:
+    return Reply(
+        body=text.replace("{number}", number).replace("{currency}", currency).encode(),
+        headers={"Content-Type": "application/octet-stream"},
+    )
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("text", [CAMT, MT940], ids=["camt", "mt940"])
+def test_a_large_list_is_downloaded_as_a_statement_file(
+    text: str, inside: bool, bank: Callable[..., BerlinGroup]
+) -> None:
+    pull = download(bank, in_file(text), inside=inside)
+    assert pull.refusals == ()
+    (statement,) = pull.statements
+    assert (statement.account_no, statement.final) == (NUMBER, True)
+    assert (statement.closing, statement.covers_to) == (Money(123_21, "CNY"), date(2026, 11, 21))
+    assert [(one.account_no, one.amount.text) for one in statement.entries] == [(NUMBER, "23.21")]
+
+
+def test_a_large_list_is_downloaded_as_json_too(bank: Callable[..., BerlinGroup]) -> None:
+    document = period([booked("2026-11-20", "1.00")], OPENING, balance("closingBooked", "101.00"))
+    pull = download(bank, Reply(body=document))
+    assert [one.final for one in pull.statements] == [True]
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        (in_file(CAMT, "6222000000000099999"), R.WRONG_ACCOUNT),
+        (in_file(MT940, "6222000000000099999"), R.WRONG_ACCOUNT),
+        (in_file(CAMT, currency="USD"), R.WRONG_CURRENCY),
+        (in_file(CAMT.replace("123.21", "123.22")), R.DOES_NOT_TIE),
+        (in_file(CAMT[:-40]), R.MALFORMED),
+        (in_file("<!DOCTYPE x [<!ENTITY y 'z'>]>" + CAMT.partition("?>")[2]), R.UNSAFE_XML),
+        (in_file("not a statement at all"), R.UNKNOWN_FORMAT),
+        (in_file(""), R.EMPTY),
+        (in_file("{"), R.MALFORMED),
+        (Reply(body={"_links": {"next": {"href": "/more"}}}), R.MALFORMED),
+    ],
+    ids=lambda value: str(value) if isinstance(value, RefusalReason) else "",
+)
+def test_a_file_that_cannot_be_believed_leaves_the_balance_standing(
+    file: Reply, reason: RefusalReason, bank: Callable[..., BerlinGroup]
+) -> None:
+    pull = download(bank, file)
+    assert pull.readings
+    assert (pull.statements, pull.refusals[0].reason) == ((), reason)
+
+
+def test_pages_of_entries_that_repeat_or_contradict_each_other(bank: Callable[..., BerlinGroup]) -> None:
+    named, nameless = booked("2026-11-20", "1.00", "T1"), booked("2026-11-20", "1.00")
+    for first, second, expected in (
+        ([named], [named], ["1.00"]),
+        ([named, nameless], [named], ["1.00", "1.00"]),
+        ([nameless, nameless], [named], ["1.00", "1.00", "1.00"]),
+        ([named], [booked("2026-11-20", "2.00", "T1")], R.CONTRADICTS),
+        ([nameless], [nameless], R.MALFORMED),
+    ):
+        def handler(request: Request, first: list[Json] = first, second: list[Json] = second) -> Reply:
+            if request.path.endswith("/balances"):
+                return Reply(body=GOOD)
+            if "page" in request.query:
+                return Reply(body=period(second))
+            return Reply(body=period(first, _links={"next": {"href": request.path + "?page=2"}}))
+
+        with BankServer(handler) as server:
+            (pull,) = pulled(bank(server), SINCE)
+            assert isinstance(pull, Pull)
+            found = [one.amount.text for statement in pull.statements for one in statement.entries]
+            assert (found or pull.refusals[0].reason) == expected
+
+
+# --------------------------------------------------------------------------------------------------- used-up consents
+
+
+def test_a_consent_whose_accesses_are_used_up_rests_until_the_banks_midnight(bank: Callable[..., BerlinGroup]) -> None:
+    exceeded = Reply(status=429, body={"tppMessages": [{"category": "ERROR", "code": "ACCESS_EXCEEDED"}]})
+    first = balances(CLOSING, account={"bban": numbered(0).account_no})
+    with answering({"/res-0/balances": first, "": exceeded}) as server:
+        one = bank(server, concurrency=1)
+        requests = [PullRequest(account=numbered(place)) for place in range(5)]
+        outcomes = by_account(pulled(one, *requests))
+        assert isinstance(outcomes[numbered(0).account_no], Pull)
+        refused = [outcomes[numbered(place).account_no] for place in range(1, 5)]
+        assert [one.refusal.reason for one in refused if isinstance(one, PullRefused)] == [R.RATE_LIMITED] * 4
+        assert len(server.seen) == 2, "after the bank has said so nothing is asked any more"
+        assert one.rest_until == datetime(2026, 11, 22, 16, 0, tzinfo=UTC)  # midnight in Shanghai
+
+
+def test_a_bank_that_names_a_time_is_taken_at_its_word(bank: Callable[..., BerlinGroup]) -> None:
+    body = {"tppMessages": [{"category": "ERROR", "code": "ACCESS_EXCEEDED"}]}
+    with answering({"": Reply(status=429, body=body, headers={"Retry-After": "600"})}) as server:
+        one = bank(server)
+        pulled(one)
+        assert one.rest_until == NOW + timedelta(seconds=600)
 
 
 def test_nothing_is_asked_for_before_a_day_has_closed(bank: Callable[..., BerlinGroup]) -> None:

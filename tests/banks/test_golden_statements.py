@@ -9,10 +9,33 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from escrow_monitor.banks.formats import FORMATS, FileRefused, StatementFile, read_statements
+from escrow_monitor.banks.formats.csv_profile import Columns, Profile
 from escrow_monitor.domain.statements import RefusalReason, Statement
 
 GOLDEN = Path(__file__).parent / "golden"
 ZONE = ZoneInfo("Asia/Shanghai")
+
+PROFILES = {
+    "red_ink": Profile(
+        name="red_ink", direction="two_columns", negative_reverses=True, thousands_mark=",", order="descending",
+        columns=Columns(
+            date="交易时间", debit="借方发生额(支取)", credit="贷方发生额(收入)", balance="余额", reference="流水号",
+            text=("摘要",), counterparty=("对方户名",),
+        ),
+        date_format="%Y/%m/%d %H:%M:%S", footer="^合计",
+        stated=(
+            "账号: (?P<account>[0-9]+) +币种: (?P<currency>[^ ]+)", "区间 (?P<from>[0-9/]+) 至 (?P<to>[0-9/]+)",
+            "合计 (?P<count>[0-9]+) 笔 (?P<debits>[0-9,.]+) (?P<credits>[0-9,.]+)",
+        ),
+    ),
+    "no_balances": Profile(
+        name="no_balances", direction="indicator", credit_words=("C",), debit_words=("D",), delimiter=";",
+        columns=Columns(
+            date="date", amount="amount", indicator="dc", account="account", currency="ccy", text=("note",),
+        ),
+        date_format="%d.%m.%Y", decimal_mark=",", thousands_mark=".",
+    ),
+}
 
 EXPECTED = {
     "two_days_and_pages.sta": """\
@@ -52,6 +75,50 @@ CN00371082001 CNY end_of_day no S2 covers 2026-11-20..2026-11-20
   opening 0.00 of 2026-10-31, closing 90071992547409.91 of 2026-11-30, available None
   2026-11-30 90071992547409.91 value None ref None #1 '拨款'
 """,
+    "two_accounts.bai": """\
+6222000000000012345 CNY end_of_day no 41 covers 2026-11-20..2026-11-20
+  opening 1000000.00 of 2026-11-20, closing 654979.50 of 2026-11-20, available 600000.00
+  2026-11-20 4980.00 value 2026-11-20 ref P20261120000001 #1 '学费 秋季学期, 含教材/教具'
+  2026-11-20 4980.00 value 2026-11-20 ref P20261120000001 #2 '学费 秋季学期, 含教材/教具'
+  2026-11-20 -350000.50 value None ref P20261120000003 #1 'pay out to the holder'
+  2026-11-20 -4980.00 value None ref C17 #1 '' reversal
+371082001 USD end_of_day no 41 covers 2026-11-20..2026-11-20
+  opening -10.00 of 2026-11-20, closing 15.00 of 2026-11-20, available None
+  2026-11-20 25.00 value None ref None #1 '' reversal
+371082001 USD intraday no 41 covers None..None
+  opening None of None, closing None of None, available None
+  2026-11-21 7.00 value None ref None #1 'early'
+""",
+    "two_days.ofx": """\
+6222000000000012345 CNY end_of_day no 7 covers 2026-11-20..2026-11-21
+  opening 100000.00 of 2026-11-20, closing 109959.50 of 2026-11-21, available 109859.50
+  2026-11-20 4980.00 value None ref P1 #1 '学费 & 教材' named
+  2026-11-20 4980.00 value None ref P2 #1 '学费 & 教材' named
+  2026-11-21 -0.50 value 2026-11-23 ref P3 #1 ''
+""",
+    "balance_and_list_apart.ofx": """\
+371082001 CNY notice no 1 covers None..None
+  opening None of None, closing None of None, available None
+  2026-11-05 -12.30 value None ref A #1 ''
+371082002 CNY intraday no 2 covers None..None
+  opening None of None, closing None of None, available None
+""",
+    "red_ink.csv": """\
+6222000000000012345 CNY end_of_day no  covers 2026-11-18..2026-11-21
+  opening 100000.00 of 2026-11-18, closing 103980.00 of 2026-11-21, available None
+  2026-11-19 4980.00 value None ref S1 #1 '学费,秋季' named
+  2026-11-19 4980.00 value None ref S2 #1 '学费,秋季' named
+  2026-11-20 -4980.00 value None ref S3 #1 '冲正' reversal named
+  2026-11-20 -1000.00 value None ref S4 #1 '=HYPERLINK("x")' named
+""",
+    "no_balances.csv": """\
+371082001 CNY notice no  covers None..None
+  opening None of None, closing None of None, available None
+  2026-11-21 1234.50 value None ref None #1 'fees'
+371082002 CNY notice no  covers None..None
+  opening None of None, closing None of None, available None
+  2026-11-21 -20.00 value None ref None #1 ''
+""",
     "notice.camt054.xml": """\
 371082001 CNY notice no N1 covers None..None
   opening None of None, closing None of None, available None
@@ -77,21 +144,23 @@ def told(statement: Statement) -> str:
 
 
 def test_every_golden_file_has_its_expectation() -> None:
-    assert {path.name for path in GOLDEN.iterdir()} == set(EXPECTED)
+    assert {path.name for path in GOLDEN.iterdir() if path.is_file()} == set(EXPECTED)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_golden_file_is_read_as_expected(name: str) -> None:
-    answer = read_statements((GOLDEN / name).read_bytes(), filename=name, zone=ZONE)
+    answer = read_statements((GOLDEN / name).read_bytes(), filename=name, zone=ZONE, profiles=PROFILES)
     assert isinstance(answer, StatementFile), answer
     assert "".join(map(told, answer.statements)) == EXPECTED[name]
-    assert answer.format in FORMATS
-    assert answer.media_type == FORMATS[answer.format].media_type
+    if name.endswith(".csv"):
+        assert (answer.format, answer.media_type) == (f"profile:{name.removesuffix('.csv')}", "text/csv")
+    else:
+        assert answer.media_type == FORMATS[answer.format].media_type
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_no_name_of_a_payer_is_kept(name: str) -> None:
-    answer = read_statements((GOLDEN / name).read_bytes(), filename=name, zone=ZONE)
+    answer = read_statements((GOLDEN / name).read_bytes(), filename=name, zone=ZONE, profiles=PROFILES)
     assert isinstance(answer, StatementFile)
     assert all("6222009999" not in entry.text for one in answer.statements for entry in one.entries)
 

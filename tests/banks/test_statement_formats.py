@@ -146,6 +146,12 @@ def test_mt940_is_refused_by_line_and_field(
         ("camt.053.001.02", "pain.001.001.03", R.UNKNOWN_FORMAT, "Document"),
         ("<Document", "<Docment", R.MALFORMED, None),
         ('encoding="UTF-8"', 'encoding="EBCDIC-9"', R.MALFORMED, "encoding"),
+        ("<Ntry>", "<TxsSummry><TtlNtries><NbOfNtries>2</NbOfNtries></TtlNtries></TxsSummry><Ntry>", R.DOES_NOT_TIE,
+         "TxsSummry/TtlNtries"),
+        ("<Ntry>", "<TxsSummry><TtlDbtNtries><Sum>30.01</Sum></TtlDbtNtries></TxsSummry><Ntry>", R.DOES_NOT_TIE,
+         "TxsSummry/TtlDbtNtries"),
+        ("<Ntry>", "<TxsSummry><TtlDbtNtries><NbOfNtries>1</NbOfNtries><Sum>30</Sum></TtlDbtNtries></TxsSummry><Ntry>",
+         None, None),
         ("</Stmt>", "<StmtPgntn><PgNb>1</PgNb><LastPgInd>false</LastPgInd></StmtPgntn></Stmt>", None, None),
     ],
 )
@@ -196,7 +202,7 @@ def test_deep_xml_ends_in_an_answer() -> None:
 def test_a_format_can_be_demanded() -> None:
     assert refusal(MT940, format="camt").reason is R.MALFORMED
     with pytest.raises(KeyError):
-        read(MT940, format="bai2")
+        read(MT940, format="bai9")
 
 
 def test_utf_16_is_read() -> None:

@@ -16,8 +16,9 @@ import pytest
 
 from escrow_monitor.clock import FixedClock
 from escrow_monitor.errors import OutsideError
-from escrow_monitor.sandbox.answers import GARBAGE, Desk, Garbage, spoil
+from escrow_monitor.sandbox.answers import Desk
 from escrow_monitor.sandbox.banks import SandboxBanks
+from escrow_monitor.sandbox.dialects.berlin_group import GARBAGE, Garbage, spoil
 from escrow_monitor.sandbox.district import Condition, SandboxBank, replay_district
 
 DISTRICT = replay_district(seed=7, today=date(2026, 11, 22))

@@ -20,7 +20,8 @@ from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.statements import Entry, Statement, StatementKind, numbered
 from escrow_monitor.sandbox.delivery import FolderDelivery
 from escrow_monitor.sandbox.district import ZONE, delivery_of, replay_district, standing_district
-from escrow_monitor.sandbox.statement_files import camt053, mt940, write_due, write_folder, write_history
+from escrow_monitor.sandbox.statement_files import write_due, write_folder, write_history
+from escrow_monitor.sandbox.statement_writers import camt053, mt940
 
 DISTRICT = replay_district(seed=7, today=date(2026, 11, 22))
 REPLAY_FROM = DISTRICT.replay_from

@@ -16,6 +16,7 @@ from escrow_monitor.clock import FixedClock
 from escrow_monitor.domain.accounts import AccountStatus, BalanceKind
 from escrow_monitor.domain.statements import RefusalReason
 from escrow_monitor.sandbox.banks import SandboxBanks
+from escrow_monitor.sandbox.dialects.berlin_group import BerlinGroupDialect
 from escrow_monitor.sandbox.district import ZONE, Condition, District, SandboxBank, replay_district
 
 DISTRICT = replay_district(seed=7, today=date(2026, 11, 22))
@@ -77,6 +78,37 @@ def test_statements_are_asked_for_and_are_those_of_the_district(bank: SandboxBan
         assert (statement.opening, statement.closing, statement.entries) == (
             stated.opening, stated.closing, stated.entries,
         )
+
+
+def test_a_list_too_large_for_the_bank_is_downloaded() -> None:
+    bank, since = SPEAKING[0], date(2026, 9, 28)
+    requests = [
+        PullRequest(account=DISTRICT.account(place), statements_from=since) for place in DISTRICT.places_at(bank.name)
+    ]
+    with SandboxBanks(district=DISTRICT, clock=FixedClock(AT)) as banks:
+        dialect = banks.desk.dialect(bank)
+        assert isinstance(dialect, BerlinGroupDialect)
+        dialect.download_above = 2
+        with connected(banks, bank, AT) as connector:
+            outcomes = list(connector.pull(requests, now=AT))
+        assert banks.answered[bank.name, 200] == 1 + 2 * len(requests)
+    for outcome in outcomes:
+        assert isinstance(outcome, Pull)
+        assert outcome.refusals == ()
+        assert outcome.statements[0].entries == DISTRICT.statement(outcome.account_no, since, CLOSED).entries
+
+
+def test_used_up_accesses_end_the_calls_of_the_day() -> None:
+    bank = replace(SPEAKING[0], batch=False)
+    with SandboxBanks(district=DISTRICT, clock=FixedClock(AT)) as banks:
+        banks.override(bank.name, Condition.LIMITED)
+        with connected(banks, bank, AT) as connector:
+            for _ in range(3):
+                (outcome,) = connector.pull([PullRequest(account=DISTRICT.account(0))], now=AT)
+                assert isinstance(outcome, PullRefused)
+                assert outcome.refusal.reason is RefusalReason.RATE_LIMITED
+            assert connector.rest_until == datetime(2026, 10, 14, 16, tzinfo=UTC)
+        assert banks.answered == {(bank.name, 429): 1}
 
 
 def test_after_midnight_a_statement_asked_too_early_is_not_made_up() -> None:

@@ -40,9 +40,12 @@ class StatementFolder:
     size_max: int = CONTENT_BYTES_MAX
 
     def received(self, now: datetime) -> Iterator[ReceivedFile | Refusal]:
-        """Yield every finished file in the order of names, and a Refusal for each that cannot be taken."""
+        """Yield every finished file, the one changed first first, and a Refusal for each that cannot be taken.
+
+        A correction lies beside what it corrects, and what a source says last holds.
+        """
         try:
-            names = sorted(os.listdir(self.folder))
+            names = sorted(os.listdir(self.folder), key=lambda name: (_changed_ns(self.folder / name), name))
         except OSError as error:
             yield _refusal(self.folder, RefusalReason.UNREACHABLE, f"the folder cannot be read: {error.strerror}")
             return
@@ -76,6 +79,14 @@ class StatementFolder:
         if (before.st_size, before.st_mtime_ns) != (len(content), after.st_mtime_ns):
             return None  # somebody wrote to it while we read
         return ReceivedFile(path=path, content=content, sha256=hashlib.sha256(content).hexdigest())
+
+
+def _changed_ns(path: Path) -> int:
+    """When a file was changed last; 0 for one that is gone or cannot be looked at, which is seen to when it is read."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _refusal(path: Path, reason: RefusalReason, detail: str) -> Refusal:

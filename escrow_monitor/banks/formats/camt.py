@@ -14,31 +14,25 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import ParseError, fromstring
-
+from escrow_monitor.banks.safe_xml import parsed_xml
 from escrow_monitor.banks.statement_reading import (
     EntryLine,
+    account_digest,
     amount_of,
     counterparty_digest,
     end_of_day,
     entries_only,
+    is_account_no,
     plain_text,
     refused,
 )
-from escrow_monitor.domain.money import Money
+from escrow_monitor.domain.money import Money, decimal_text
 from escrow_monitor.domain.statements import RefusalReason, Statement, StatementKind
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element  # the type alone; what parses is defusedxml
 
-TAGS_MAX = 12_000_000
-"""Start and end tags of one file: 100,000 entries have about 8 million. More would only fill the memory."""
-
 _NAMESPACE = re.compile(r"\{urn:iso:std:iso:20022:tech:xsd:(camt\.05[234])\.001\.[0-9]{2}\}\Z", re.ASCII)
-_DECLARED = re.compile(rb"\A\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9_-]+)[\"'][^>]*\?>")
-# The XML parser knows no multi-byte encodings but UTF-8 and UTF-16; Chinese banks write these.
-_CHINESE = frozenset({"gb18030", "gbk", "gb2312"})
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}\Z", re.ASCII)
 _SIGNS = {"CRDT": 1, "DBIT": -1}
@@ -99,7 +93,7 @@ def looks_like(content: bytes) -> bool:
 
 def read(content: bytes, *, filename: str, zone: ZoneInfo) -> list[Statement]:
     """Read every account's part of the message. Raises Refused naming the path and the field."""
-    document = _parse(content, filename)
+    document = parsed_xml(content, filename)
     namespace, brace, name = document.tag.rpartition("}")
     namespace += brace
     declared = _NAMESPACE.match(namespace)
@@ -120,34 +114,13 @@ def read(content: bytes, *, filename: str, zone: ZoneInfo) -> list[Statement]:
     return statements
 
 
-def _parse(content: bytes, filename: str) -> Element:
-    if content.count(b"<") > TAGS_MAX:
-        raise refused(RefusalReason.TOO_LARGE, filename, None, f"more than {TAGS_MAX} tags")
-    source: bytes | str = content
-    declared = _DECLARED.match(content[:400])
-    try:
-        if declared is not None and declared[1].decode().lower() in _CHINESE:
-            source = content[declared.end() :].decode("gb18030")
-        parsed: Element = fromstring(source, forbid_dtd=True)
-    except DefusedXmlException as error:
-        raise refused(
-            RefusalReason.UNSAFE_XML, filename, None,
-            f"the document type or entity declared in it is not allowed ({type(error).__name__})",
-        ) from error
-    except ParseError as error:
-        line, column = error.position
-        detail = f"not well-formed XML at column {column}"
-        raise refused(RefusalReason.MALFORMED, f"{filename}:{line}", None, detail) from error
-    except (ValueError, LookupError) as error:
-        raise refused(RefusalReason.MALFORMED, filename, "encoding", "its declared encoding cannot be read") from error
-    return parsed
-
-
 def _part(reader: _Reader, part: Element, message: _Message, where: str) -> Statement:
     account_no = reader.text(part, "Acct/Id/IBAN") or reader.text(part, "Acct/Id/Othr/Id")
     if account_no is None:
         raise refused(RefusalReason.MISSING_FIELD, where, "Acct/Id", "no IBAN and no other account number")
     account_no = account_no.replace(" ", "")
+    if not is_account_no(account_no):
+        raise refused(RefusalReason.MALFORMED, where, "Acct/Id", "not letters and digits")
     number = reader.text(part, "Id") or ""
     balances = [
         _balance(reader, found, f"{where}/Bal[{place}]") for place, found in enumerate(reader.all(part, "Bal"), start=1)
@@ -157,6 +130,7 @@ def _part(reader: _Reader, part: Element, message: _Message, where: str) -> Stat
         for place, found in enumerate(reader.all(part, "Ntry"), start=1)
         if (line := _entry(reader, found, f"{where}/Ntry[{place}]")) is not None
     ]
+    _check_summary(reader, part, lines, where)
     stated = reader.text(part, "Acct/Ccy")
     stated_amounts = [*(line.amount for line in lines), *(balance.amount for balance in balances)]
     if message.kind is not StatementKind.END_OF_DAY:
@@ -174,6 +148,31 @@ def _part(reader: _Reader, part: Element, message: _Message, where: str) -> Stat
         closing=closing.amount, closing_on=closing.on, lines=lines, where=where,
         available=_available(balances, currency, where), begins_on=_begins_on(reader, part, opening, closing, where),
     )
+
+
+def _check_summary(reader: _Reader, part: Element, lines: Sequence[EntryLine], where: str) -> None:
+    """Counts and sums of TxsSummry, where all entries are booked: with pending ones banks count in either way."""
+    if len(lines) != len(reader.all(part, "Ntry")) or not lines:
+        return
+    units = [line.amount.minor_units for line in lines]
+    for name, signs in (("TtlNtries", (1, -1)), ("TtlCdtNtries", (1,)), ("TtlDbtNtries", (-1,))):
+        counted = [abs(one) for one in units if one and (1 if one > 0 else -1) in signs]
+        zeros = sum(one == 0 for one in units)
+        count = reader.text(part, f"TxsSummry/{name}/NbOfNtries")
+        if count is not None and count not in {str(len(counted) + more) for more in range(zeros + 1)}:
+            raise refused(
+                RefusalReason.DOES_NOT_TIE, where, f"TxsSummry/{name}",
+                f"states {count[:10]} entries, and there are {len(counted)}",
+            )
+        total = reader.text(part, f"TxsSummry/{name}/Sum")
+        if total is not None:
+            currency = lines[0].amount.currency
+            stated = amount_of(total, currency, where=where, field=f"TxsSummry/{name}/Sum")
+            if stated.minor_units != sum(counted):
+                raise refused(
+                    RefusalReason.DOES_NOT_TIE, where, f"TxsSummry/{name}",
+                    f"states a sum of {stated.text}, the entries make {decimal_text(sum(counted), currency)}",
+                )
 
 
 def _opening_and_closing(
@@ -268,7 +267,11 @@ def _entry(reader: _Reader, element: Element, where: str) -> EntryLine | None:
         value_on=_day(reader, element, "ValDt/Dt", "ValDt/DtTm", where),
         bank_ref=reader.text(element, "AcctSvcrRef") or reader.text(element, "NtryRef"),
         text=plain_text(*purposes) or plain_text(reader.text(element, "AddtlNtryInf") or ""), reversal=reversal,
-        counterparty_sha256=_counterparty(reader, details[0], amount) if len(details) == 1 else None, where=where,
+        counterparty_sha256=_counterparty(reader, details[0], amount) if len(details) == 1 else None,
+        counterparty_account_sha256=(
+            account_digest(_counterparty_account(reader, details[0], amount)) if len(details) == 1 else None
+        ),
+        where=where,
     )
 
 
@@ -279,11 +282,15 @@ def _purposes(reader: _Reader, detail: Element) -> Sequence[Element]:
 
 def _counterparty(reader: _Reader, detail: Element, amount: Money) -> str | None:
     side = "Dbtr" if amount.minor_units >= 0 else "Cdtr"
-    account = reader.text(detail, f"RltdPties/{side}Acct/Id/IBAN") or reader.text(
+    name = reader.text(detail, f"RltdPties/{side}/Nm") or reader.text(detail, f"RltdPties/{side}/Pty/Nm")
+    return counterparty_digest(_counterparty_account(reader, detail, amount), name)
+
+
+def _counterparty_account(reader: _Reader, detail: Element, amount: Money) -> str | None:
+    side = "Dbtr" if amount.minor_units >= 0 else "Cdtr"
+    return reader.text(detail, f"RltdPties/{side}Acct/Id/IBAN") or reader.text(
         detail, f"RltdPties/{side}Acct/Id/Othr/Id"
     )
-    name = reader.text(detail, f"RltdPties/{side}/Nm") or reader.text(detail, f"RltdPties/{side}/Pty/Nm")
-    return counterparty_digest(account, name)
 
 
 def _day(reader: _Reader, element: Element, date_path: str, time_path: str, where: str) -> date | None:

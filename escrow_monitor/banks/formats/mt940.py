@@ -20,13 +20,16 @@ from escrow_monitor.banks.statement_reading import (
     Refused,
     amount_of,
     counterparty_digest,
+    decoded,
     end_of_day,
     entries_only,
+    is_account_no,
     plain_text,
     refused,
+    short_date,
 )
 from escrow_monitor.domain.money import Money, decimal_text
-from escrow_monitor.domain.statements import Refusal, RefusalReason, Statement, StatementKind
+from escrow_monitor.domain.statements import Refusal, RefusalReason, Statement, StatementKind, account_digest
 
 _TAG = re.compile(r":([0-9]{2}[A-Z]?):(.*)\Z", re.ASCII | re.DOTALL)
 _ANY_TAG = re.compile(rb"^:[0-9]{2}[A-Z]?:", re.MULTILINE)
@@ -109,7 +112,7 @@ def read(content: bytes, *, filename: str, zone: ZoneInfo) -> list[Statement]:
     found: list[Statement | _Pages] = []
     unfinished: dict[str, _Pages] = {}
     codes: dict[str, str] = {}
-    for message in _messages(_decode(content), filename):
+    for message in _messages(decoded(content), filename):
         tags = {known.tag for known in message}
         if tags & {"60F", "60M"} or "34F" not in tags:
             page = _page(message, filename)
@@ -123,20 +126,6 @@ def read(content: bytes, *, filename: str, zone: ZoneInfo) -> list[Statement]:
             "the statement goes on after this page, but its next page is not in the file",
         )
     return [one if isinstance(one, Statement) else _statement(one) for one in found]
-
-
-def _decode(content: bytes) -> str:
-    """Text of the file. Figures are ASCII in every encoding; the choice matters to names and purposes alone."""
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        pass
-    if re.search(rb"[\x81-\xfe]{2}", content):
-        try:
-            return content.decode("gb18030")
-        except UnicodeDecodeError:
-            pass
-    return content.decode("latin-1")
 
 
 def _messages(text: str, filename: str) -> Iterable[list[_Field]]:
@@ -259,7 +248,7 @@ def _account_no(account: _Field, currency: str, filename: str) -> str:
     account_no = account.value.rpartition("/")[2].strip()
     if len(account_no) > 3 and account_no.endswith(currency):
         account_no = account_no[: -len(currency)].strip()
-    if not account_no or not account_no.isprintable() or len(account_no) > 35:
+    if not is_account_no(account_no):
         raise refused(RefusalReason.MISSING_FIELD, f"{filename}:{account.line}", ":25:", "no account number")
     return account_no
 
@@ -286,7 +275,7 @@ def _balance(known: _Field, filename: str) -> _Balance:
     mark, day, currency, amount = match.groups()
     money = _amount(amount, currency, where, name)
     return _Balance(
-        amount=-money if mark == "D" else money, on=_date(day, where, name),
+        amount=-money if mark == "D" else money, on=short_date(day, where=where, field=name),
         intermediate=known.tag.endswith("M"), where=where,
     )
 
@@ -296,15 +285,6 @@ def _amount(text: str, currency: str, where: str, name: str) -> Money:
     if match is None:
         raise refused(RefusalReason.BAD_AMOUNT, where, name, f"{text!r} is not digits, a comma and decimals")
     return amount_of(f"{match[1]}.{match[2] or '0'}", currency, where=where, field=name)
-
-
-def _date(text: str, where: str, name: str) -> date:
-    """YYMMDD; SWIFT reads 80..99 as the last century."""
-    year, month, day = int(text[:2]), int(text[2:4]), int(text[4:6])
-    try:
-        return date(1900 + year if year >= 80 else 2000 + year, month, day)
-    except ValueError as error:
-        raise refused(RefusalReason.BAD_DATE, where, name, f"{text} is no date") from error
 
 
 def _lines(message: Sequence[_Field], currency: str, filename: str) -> list[EntryLine]:
@@ -328,16 +308,16 @@ def _line(known: _Field, text: Sequence[str], currency: str, filename: str) -> E
     if match is None:
         raise refused(RefusalReason.MALFORMED, where, ":61:", "not a date, a mark, an amount and a transaction type")
     amount = _amount(match["amount"], currency, where, ":61:")
-    value_on = _date(match["value"], where, ":61:")
+    value_on = short_date(match["value"], where=where, field=":61:")
     reference, _, bank_reference = match["refs"].partition("//")
-    kept, counterparty = _text(text)
+    kept, counterparty, other_account = _text(text)
     # C and RD bring money in; D and RC take it away.
     return EntryLine(
         amount=amount if match["mark"] in ("C", "RD") else -amount,
         stated_on=_entry_date(match["entry"], value_on, where) if match["entry"] else None,
         value_on=value_on, bank_ref=_reference(bank_reference) or _reference(reference),
         text=kept or plain_text(*known.lines[1:]), reversal=match["mark"].startswith("R"),
-        counterparty_sha256=counterparty, where=where,
+        counterparty_sha256=counterparty, counterparty_account_sha256=account_digest(other_account), where=where,
     )
 
 
@@ -359,8 +339,8 @@ def _entry_date(text: str, value_on: date, where: str) -> date:
     return min(near, key=lambda day: abs((day - value_on).days))
 
 
-def _text(lines: Sequence[str]) -> tuple[str, str | None]:
-    """What an :86: says of the purpose, and a digest of the other side, where the bank tells them apart."""
+def _text(lines: Sequence[str]) -> tuple[str, str | None, str | None]:
+    """The purpose in an :86:, a digest of the other side, and its account, where the bank tells them apart."""
     joined = "".join(lines)
     if (coded := _SUBFIELDS.match(joined)) is not None:
         parts: dict[str, str] = {}
@@ -368,14 +348,16 @@ def _text(lines: Sequence[str]) -> tuple[str, str | None]:
             parts[part[:2]] = parts.get(part[:2], "") + part[2:]
         purpose = "".join(parts.get(str(code), "") for code in (*range(20, 30), *range(60, 64)))
         other_side = [parts.get(code) for code in ("30", "31", "32", "33", "38")]
-        return plain_text(parts.get("00", ""), purpose), counterparty_digest(*other_side)
+        account = parts.get("31") or parts.get("38")
+        return plain_text(parts.get("00", ""), purpose), counterparty_digest(*other_side), account
     pieces = _CODEWORDS.split(joined)
     if len(pieces) == 1:
-        return plain_text(*lines), None
+        return plain_text(*lines), None, None
     coded_parts = list(zip(pieces[1::2], pieces[2::2], strict=True))
     purposes = [text for code, text in coded_parts if code in _CODEWORDS_OF_TEXT]
     other = [text for code, text in coded_parts if code not in _CODEWORDS_OF_TEXT and code != "ISDT"]
-    return plain_text(pieces[0], *purposes), counterparty_digest(*other)
+    account = next((text for code, text in coded_parts if code == "IBAN"), None)
+    return plain_text(pieces[0], *purposes), counterparty_digest(*other), account
 
 
 def _add_page(page: _Pages, unfinished: dict[str, _Pages], found: list[Statement | _Pages]) -> None:

@@ -12,20 +12,15 @@ import socket
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, cast, get_args
 
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AwareDatetime, BaseModel, Field, SecretStr, ValidationError, model_validator
 
 from escrow_monitor.clock import Clock, ReplayClock, SystemClock
 from escrow_monitor.errors import ConfigurationError
+from escrow_monitor.settings.banks import BANK_SECTIONS, BankSettings
+from escrow_monitor.settings.section import Seconds, Section
+from escrow_monitor.settings.statements import StatementColumns, StatementProfileSettings
 
 PREFIX = "ESCROW_MONITOR_"
 CONFIG_NAME = "escrow-monitor.toml"
@@ -33,18 +28,11 @@ _NOT_KEYS = {"ESCROW_MONITOR_CONFIG"}
 _SINGLE = {"language"}
 """Keys that stand in no section."""
 
-Seconds = Annotated[int, Field(gt=0, le=604_800)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DatabaseSettings(_Section):
+class DatabaseSettings(Section):
     url: str = "sqlite:///escrow.db"
 
 
-class EngineSettings(_Section):
+class EngineSettings(Section):
     """`url` empty: on SQLite a file of its own beside the business file, on PostgreSQL the same database.
 
     `executor_id` names this daemon: stable over a restart, different for each that shares a PostgreSQL; the host's name
@@ -55,20 +43,20 @@ class EngineSettings(_Section):
     executor_id: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9._-]{1,64}$")
 
 
-class WebSettings(_Section):
+class WebSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8750, ge=0, le=65_535)
     home_url: str | None = None
 
 
-class PolicySettings(_Section):
+class PolicySettings(Section):
     """`examples` adds the invented example amounts that ship with the program: for a demonstration only."""
 
     examples: bool = False
     folders: tuple[Path, ...] = ()
 
 
-class ScheduleSettings(_Section):
+class ScheduleSettings(Section):
     """Cron expressions of five fields, or six with seconds first; in the machine's zone unless `zone` says otherwise.
 
     The hours and half hours are left to the banks: some refuse to be polled then.
@@ -89,40 +77,21 @@ class ScheduleSettings(_Section):
     }
 
 
-class BankSettings(_Section):
-    """One bank we pull from. The token comes from a file, from the environment or from a systemd credential."""
+class FolderSettings(Section):
+    """One watched folder of statement files. `bank` names the bank of accounts that `register_accounts` makes.
 
-    connector: Literal["berlin_group"] = "berlin_group"
-    base_url: str = Field(pattern=r"^https?://")
-    consent_id: SecretStr | None = None
-    consent_id_file: Path | None = None
-    token: SecretStr | None = None
-    token_file: Path | None = None
-    batch: bool = False
-    sign: Literal["signed", "by_party"] = "signed"
-    timeout_seconds: Seconds = 20
-    concurrency: int = Field(default=20, ge=1, le=1000)
-    calls_per_second: int | None = Field(default=None, ge=1, le=10_000)
-    retries: int = Field(default=2, ge=0, le=5)
-    circuit_failures: int = Field(default=5, ge=1, le=1000)
-    circuit_open_seconds: Seconds = 60
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    zone: str = "Asia/Shanghai"
-
-
-class FolderSettings(_Section):
-    """One watched folder of statement files. `bank` names the bank of accounts that `register` makes."""
+    `format` is auto, bai2, ofx, camt, mt940, or profile:NAME of one of the [statement_profiles].
+    """
 
     path: Path
     bank: str
     zone: str = "Asia/Shanghai"
     register_accounts: bool = False
     settle_seconds: int = Field(default=2, ge=0, le=3600)
+    format: str = "auto"
 
 
-class WebhookSettings(_Section):
+class WebhookSettings(Section):
     type: Literal["webhook"] = "webhook"
     url: str = Field(pattern=r"^https?://")
     secrets: tuple[SecretStr, ...] = ()
@@ -137,26 +106,26 @@ class WebhookSettings(_Section):
         return self
 
 
-class LogChannelSettings(_Section):
+class LogChannelSettings(Section):
     type: Literal["log"]
 
 
 ChannelSettings = Annotated[WebhookSettings | LogChannelSettings, Field(discriminator="type")]
 
 
-class AlertSettings(_Section):
+class AlertSettings(Section):
     """How long a condition must hold before its alert opens, or be absent before it resolves, by rule."""
 
     open_after_seconds: Mapping[str, int] = {}
     resolve_after_seconds: Mapping[str, int] = {}
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     format: Literal["json", "console", "auto"] = "auto"
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class ReplaySettings(_Section):
+class ReplaySettings(Section):
     """The demo's clock: replays the past quickly until it has caught up with the present."""
 
     replay_from: AwareDatetime
@@ -164,7 +133,7 @@ class ReplaySettings(_Section):
     speed: int = Field(ge=1, le=1_000_000)
 
 
-class Settings(_Section):
+class Settings(Section):
     """The whole configuration. `folder` is where relative paths begin: the file's folder, else the working folder."""
 
     language: Literal["zh", "en"] = "zh"
@@ -175,6 +144,7 @@ class Settings(_Section):
     schedule: ScheduleSettings = ScheduleSettings()
     banks: Mapping[str, BankSettings] = {}
     folders: Mapping[str, FolderSettings] = {}
+    statement_profiles: Mapping[str, StatementProfileSettings] = {}
     channels: Mapping[str, ChannelSettings] = {}
     alerts: AlertSettings = AlertSettings()
     logs: LogSettings = LogSettings()
@@ -289,9 +259,11 @@ def _explain(error: ValidationError, path: Path | None) -> str:
     """One sentence for each wrong key: where, what, and the nearest known name for an unknown one."""
     sentences = []
     for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
+        loc = problem["loc"]
+        # Where a section is one of several kinds, the kind stands in the place too; nobody wrote it there.
+        key = ".".join(str(part) for place, part in enumerate(loc) if place != 2 or loc[0] not in _KINDS)
         if problem["type"] == "extra_forbidden":
-            near = _nearest(problem["loc"])
+            near = _nearest(loc)
             sentences.append(f"{key}: unknown key" + (f"; did you mean {near}?" if near else ""))
         else:
             sentences.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}")
@@ -311,22 +283,39 @@ def _nearest_variable(name: str) -> str | None:
     return variables[close[0]] if close else None
 
 
+_KINDS = ("banks", "channels")
+"""The sections of which there are several kinds."""
+
+
 def _nearest(loc: tuple[int | str, ...]) -> str | None:
     """The known name closest to the last part of `loc`, looked up in the section that holds it."""
     model: type[BaseModel] = Settings
     for part in loc[:-1]:
-        known = model.model_fields.get(str(part))
-        sections: dict[str, type[BaseModel]] = {
-            "banks": BankSettings,
-            "folders": FolderSettings,
-            "webhook": WebhookSettings,
-            "log": LogChannelSettings,
-        }
-        annotation = known.annotation if known is not None else None
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-        else:
-            model = sections.get(str(part), model)
+        model = _within(model, str(part)) or _section_of(str(part)) or model
     names = [name for name in model.model_fields if name != "folder"]
     close = difflib.get_close_matches(str(loc[-1]), names, n=1, cutoff=0.5)
     return close[0] if close else None
+
+
+def _within(model: type[BaseModel], part: str) -> type[BaseModel] | None:
+    """The section that a key of a bank's or channel's section holds, alone or in a list or table."""
+    known = model.model_fields.get(part) if model is not Settings else None
+    waiting: list[object] = [known.annotation] if known is not None else []
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            return one
+        waiting.extend(get_args(one))
+    return None
+
+
+def _section_of(part: str) -> type[BaseModel] | None:
+    """The section that a part of a key's place names: by its own name, or by the kind of bank or channel."""
+    known = Settings.model_fields.get(part)
+    if known is not None and isinstance(known.annotation, type) and issubclass(known.annotation, BaseModel):
+        return known.annotation
+    sections: dict[str, type[BaseModel]] = {
+        **BANK_SECTIONS, "folders": FolderSettings, "columns": StatementColumns,
+        "statement_profiles": StatementProfileSettings, "webhook": WebhookSettings, "log": LogChannelSettings,
+    }
+    return sections.get(part)
