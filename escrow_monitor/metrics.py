@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from escrow_monitor.domain.figures import Figures
 from escrow_monitor.domain.findings import Level, Standing
+from escrow_monitor.domain.positions import BreakKind
 from escrow_monitor.errors import DatabaseError
 
 COVERAGE_SERIES_MAX = 2_000
@@ -144,6 +145,8 @@ class _RecordsCollector(Collector):
         )
         yield _single("escrow_statement_gaps", "Working days without a final statement, still open.",
                       figures.statement_gaps)
+        yield _by("escrow_breaks_open", "Days whose balance a bank states otherwise than its entries give it.", "kind",
+                  {**{kind.value: 0 for kind in BreakKind}, **figures.breaks_open})
         yield _single("escrow_feed_sequence", "Number of the newest feed entry.", figures.feed_sequence)
         yield _single("escrow_audit_sequence", "Number of the newest audit entry.", figures.audit_sequence)
         yield _single("escrow_deliveries_due", "Deliveries owed and not yet made.", figures.deliveries_due)

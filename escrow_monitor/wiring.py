@@ -8,19 +8,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property, partial
-from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from threading import Lock
 
 from alerts.channel import Channel
 from escrow_monitor.banks.connector import BankConnector
 from escrow_monitor.banks.connectors.statement_folder import StatementFolder
+from escrow_monitor.banks.formats.csv_profile import Profile
+from escrow_monitor.banks.making import make_connector, windows_of
+from escrow_monitor.banks.profiles import profiles_of
 from escrow_monitor.clock import Clock, SystemClock
 from escrow_monitor.domain.calendar import WorkingCalendar, calendar_for
+from escrow_monitor.domain.certificates import Certificate, CertificateState
 from escrow_monitor.domain.figures import Figures
 from escrow_monitor.domain.policy import PolicyBook
 from escrow_monitor.domain.rules import (
     account_status,
     calendar_ends,
+    certificate_ends,
+    corrected_statement,
+    external_check,
     feed_gap,
     floor,
     freshness,
@@ -37,20 +43,24 @@ from escrow_monitor.records.database import Database
 from escrow_monitor.records.figures import figures
 from escrow_monitor.records.statement_files import Registration
 from escrow_monitor.rounds import ROUNDS
+from escrow_monitor.rounds.bank_turn import BankTurn
 from escrow_monitor.rounds.check_balances import check_balances
 from escrow_monitor.rounds.deliver_alerts import deliver_alerts
 from escrow_monitor.rounds.load_statements import load_statements
 from escrow_monitor.rounds.perform import perform
 from escrow_monitor.rounds.pull_balances import pull_balances
-from escrow_monitor.rounds.report import Report
+from escrow_monitor.rounds.report import Progress, Report
 from escrow_monitor.rounds.signals import Patience
 from escrow_monitor.rounds.watch_rounds import watch_rounds
-from escrow_monitor.settings import BankSettings, LogChannelSettings, Settings, WebhookSettings
+from escrow_monitor.settings import LogChannelSettings, Settings, WebhookSettings
+from escrow_monitor.settings.section import zone_of
 
 RULE_NAMES = tuple(
     rule.RULE
     for rule in (
-        floor, late_top_up, large_outflow, outflow_cap, freshness, feed_gap, account_status, round_late, calendar_ends,
+        floor, late_top_up, large_outflow, outflow_cap, freshness, feed_gap, corrected_statement, external_check,
+        account_status, round_late, calendar_ends,
+        certificate_ends,
     )
 )
 GARBAGE_VALUES = 100_000
@@ -68,6 +78,10 @@ class App:
     database: Database
     metrics: Metrics = field(init=False)
     claimant: str = "local"
+    _making: Lock = field(init=False, repr=False, default_factory=Lock)
+    _connectors: dict[str, BankConnector] = field(init=False, repr=False, default_factory=dict)
+    _met: dict[str, bytes] = field(init=False, repr=False, default_factory=dict)
+    """The certificate (DER) that each bank showed since its last round."""
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(
@@ -83,16 +97,24 @@ class App:
         return policies_of(self.settings)
 
     @cached_property
+    def statement_profiles(self) -> Mapping[str, Profile]:
+        """The profiles by which CSV and XLSX statements are read."""
+        return profiles_of(self.settings.statement_profiles)
+
+    @cached_property
     def channels(self) -> Mapping[str, Channel]:
         """The channels that deliveries go to, by name."""
         return {name: make_channel(self.settings, name) for name in self.settings.channels}
 
-    @cached_property
-    def connectors(self) -> Mapping[str, BankConnector]:
-        """The banks we pull from, by name; their connections open on first use."""
-        return {
-            name: make_connector(self.settings, name, bank, self.clock) for name, bank in self.settings.banks.items()
-        }
+    def connector(self, bank: str) -> BankConnector:
+        """The connector of one bank; made and connected on first use, so that a bank whose certificate or secret is
+        missing stops nobody else."""
+        with self._making:
+            if bank not in self._connectors:
+                self._connectors[bank] = make_connector(
+                    self.settings, bank, self.clock, met=partial(self._met.__setitem__, bank)
+                )
+            return self._connectors[bank]
 
     @cached_property
     def patience(self) -> Patience:
@@ -129,9 +151,13 @@ class App:
         }
 
     def perform(
-        self, name: str, shard: str, scheduled_at: datetime, *, account_nos: Sequence[str] | None = None
+        self, name: str, shard: str, scheduled_at: datetime, *, account_nos: Sequence[str] | None = None,
+        progress: Progress | None = None,
     ) -> Report:
-        """Do one round over one shard for one scheduled time, once; the run is recorded whatever happens."""
+        """Do one round over one shard for one scheduled time, once; the run is recorded whatever happens.
+
+        `progress` hears how far it is, where somebody watches.
+        """
         if name not in ROUNDS:
             raise UsageError(f"there is no round {name!r}; the rounds are {', '.join(ROUNDS)}")
         return perform(
@@ -142,23 +168,18 @@ class App:
             database=self.database,
             observe=self.metrics.round_finished,
             context={"bank": shard} if name == "pull-balances" else None,
-            do=lambda: self._round(name, shard, scheduled_at, account_nos),
+            do=lambda: self._round(name, shard, scheduled_at, account_nos, progress),
         )
 
-    def _round(self, name: str, shard: str, scheduled_at: datetime, account_nos: Sequence[str] | None) -> Report:
+    def _round(
+        self, name: str, shard: str, scheduled_at: datetime, account_nos: Sequence[str] | None,
+        progress: Progress | None,
+    ) -> Report:
         match name:
             case "pull-balances":
                 if shard not in self.settings.banks:
                     raise UsageError(f"no bank {shard!r} is configured: add [banks.{shard}]")
-                return pull_balances(
-                    database=self.database,
-                    connector=self.connectors[shard],
-                    zone=zone_of(self.settings.banks[shard].zone),
-                    scheduled_at=scheduled_at,
-                    now_of=self.clock.now,
-                    watch=self.metrics.bank_pulled,
-                    account_nos=account_nos,
-                )
+                return self._pull(shard, scheduled_at, account_nos, progress)
             case "load-statements":
                 if shard not in self.settings.folders:
                     raise UsageError(f"no folder {shard!r} is configured: add [folders.{shard}]")
@@ -172,7 +193,10 @@ class App:
                         folder=self.settings.path(folder.path), settle_seconds=folder.settle_seconds
                     ),
                     registration=Registration(bank=folder.bank) if folder.register_accounts else None,
+                    format=folder.format,
+                    profiles=self.statement_profiles,
                     now_of=self.clock.now,
+                    progress=progress,
                 )
             case "check-balances":
                 return check_balances(
@@ -183,6 +207,7 @@ class App:
                     scheduled_at=scheduled_at,
                     now=self.clock.now(),
                     account_nos=account_nos,
+                    progress=progress,
                 )
             case "deliver-alerts":
                 return deliver_alerts(
@@ -201,9 +226,59 @@ class App:
                     patience=self.patience,
                     calendars=calendars_of(self.policies),
                     late_after=self.late_after(),
+                    certificates=self._own_certificates(),
+                    tls_banks=tls_banks(self.settings),
                     scheduled_at=scheduled_at,
                     now=self.clock.now(),
                 )
+
+    def _shown(self, bank: str) -> Certificate | None:
+        from escrow_monitor.banks.certificates import certificate_of
+
+        shown = self._met.pop(bank, None)
+        return None if shown is None else certificate_of(shown)
+
+    def _own_certificates(self) -> Sequence[CertificateState]:
+        if not any(bank.cert_file or bank.ca_file for bank in self.settings.banks.values()):
+            return ()  # nothing to read, and no X.509 library to load
+        from escrow_monitor.banks.certificates import own_certificates
+
+        return tuple(own_certificates(self.settings, now=self.clock.now()))
+
+    def _pull(
+        self, bank: str, scheduled_at: datetime, account_nos: Sequence[str] | None, progress: Progress | None
+    ) -> Report:
+        section, connector = self.settings.banks[bank], self.connector(bank)
+        zone = zone_of(section.zone)
+        turn = BankTurn(
+            database=self.database,
+            connector=connector,
+            windows=windows_of(section),
+            round="pull-balances",
+            scheduled_at=scheduled_at,
+            claimant=self.claimant,
+            local_now=lambda: self.clock.now().astimezone(zone),
+            real_now=self.real_now,
+        )
+
+        def goes_on(done: int, total: int | None) -> None:
+            turn.check()
+            if progress is not None:
+                progress(done, total)
+
+        return turn.ask(
+            lambda: pull_balances(
+                database=self.database,
+                connector=connector,
+                zone=zone,
+                scheduled_at=scheduled_at,
+                now_of=self.clock.now,
+                watch=self.metrics.bank_pulled,
+                account_nos=account_nos,
+                shown=partial(self._shown, bank),
+                progress=goes_on,
+            )
+        )
 
     def _figures(self) -> Figures:
         with self.database.read() as session:
@@ -211,13 +286,17 @@ class App:
 
     def close(self) -> None:
         """Close what was opened: connections to banks, then the database."""
-        if "connectors" in self.__dict__:
-            for connector in self.connectors.values():
-                connector.close()
+        for connector in self._connectors.values():
+            connector.close()
         if "channels" in self.__dict__:
             for channel in self.channels.values():
                 channel.close()
         self.database.close()
+
+
+def tls_banks(settings: Settings) -> Sequence[str]:
+    """The configured banks that show us a certificate of their own."""
+    return [name for name, bank in settings.banks.items() if bank.base_url.startswith("https:")]
 
 
 def policies_of(settings: Settings) -> PolicyBook:
@@ -269,47 +348,6 @@ def make_channel(settings: Settings, name: str) -> Channel:
                 )
             except ValueError as error:
                 raise ConfigurationError(f"channels.{name}: {error}") from error
-
-
-def make_connector(settings: Settings, name: str, bank: BankSettings, clock: Clock) -> BankConnector:
-    """Build one configured bank's connector."""
-    from escrow_monitor.banks.connectors.berlin_group import BerlinGroup
-    from escrow_monitor.banks.http import BankHttp
-
-    consent = settings.secret(bank.consent_id, bank.consent_id_file, what=f"banks.{name}.consent_id_file")
-    return BerlinGroup(
-        bank=name,
-        http=BankHttp(
-            base_url=bank.base_url,
-            timeout_seconds=bank.timeout_seconds,
-            concurrency=bank.concurrency,
-            calls_per_second=bank.calls_per_second,
-            retries=bank.retries,
-            circuit_failures=bank.circuit_failures,
-            circuit_open_seconds=bank.circuit_open_seconds,
-            token=settings.secret(bank.token, bank.token_file, what=f"banks.{name}.token_file"),
-            ca_file=_text(settings, bank.ca_file),
-            cert_file=_text(settings, bank.cert_file),
-            key_file=_text(settings, bank.key_file),
-        ),
-        consent_id=consent or "",
-        zone=zone_of(bank.zone),
-        batch=bank.batch,
-        sign=bank.sign,
-        clock=clock,
-    )
-
-
-def _text(settings: Settings, path: Path | None) -> str | None:
-    return None if path is None else str(settings.path(path))
-
-
-def zone_of(name: str) -> ZoneInfo:
-    """The time zone of that name, or a ConfigurationError."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ConfigurationError(f"{name!r} is not a time zone: write it like Asia/Shanghai") from error
 
 
 def assemble(settings: Settings, *, clock: Clock | None = None, claimant: str | None = None) -> App:

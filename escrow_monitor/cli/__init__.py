@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from escrow_monitor.cli import accounts, admin, alerts, demo, policy, statements, work
+from escrow_monitor.cli import accounts, admin, alerts, contracts, demo, doctor, imports, policy, statements, work
 from escrow_monitor.cli.frame import Frame
 from escrow_monitor.errors import EscrowMonitorError
 
@@ -38,7 +38,7 @@ def options(
     context.obj = Frame(config=config, lang=lang, debug=debug)
 
 
-for room in (demo, work, statements, accounts, policy, alerts, admin):
+for room in (demo, work, statements, accounts, contracts, imports, policy, alerts, admin, doctor):
     room.register(app)
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escrow_monitor.cli.frame import AsJson, Frame, frame_of
+from escrow_monitor.cli.frame import AsJson, Frame, frame_of, parse_day
 from escrow_monitor.cli.output import print_json, print_table, say
+from escrow_monitor.cli.statements import correction_json, correction_line
 from escrow_monitor.clock import ZONE
 from escrow_monitor.errors import UsageError
 
@@ -73,15 +74,25 @@ def show_account(context: typer.Context, account_no: str, as_json: AsJson = Fals
     if as_json:
         document = account_json(one)
         document["findings"] = findings
+        document["balances"] = {
+            name: _balance_json(balance) for name, balance in (
+                ("booked", one.booked), ("closing", one.closing), ("held", one.held), ("available", one.available)
+            )
+        }
         document["covered_from"], document["covered_to"] = covered[0].covered_from, covered[0].covered_to
         document["missing_days"] = [day.isoformat() for day in covered[0].gaps]
+        document["corrections"] = [correction_json(each) for each in covered[0].corrections]
         print_json(document)
         return
     name = one.institution.name if one.institution else frame.pick(zh="未登记机构", en="institution not registered")
     say(f"{account_no}  {one.account.bank}  {name}")
     say(f"  booked   {_balance(frame, one.booked)}")
     say(f"  closing  {_balance(frame, one.closing)}")
+    say(f"  held     {_balance(frame, one.held)}")
+    say(f"  avail.   {_balance(frame, one.available)}")
     say(f"  days     {covered[0].covered_from} .. {covered[0].covered_to}, {covered[0].gap_count} missing")
+    for correction in covered[0].corrections:
+        say("  " + correction_line(frame, correction, currency=one.account.currency))
     if one.last_refusal is not None:
         say(f"  last answer refused: {one.last_refusal}")
     for finding in findings:
@@ -89,6 +100,46 @@ def show_account(context: typer.Context, account_no: str, as_json: AsJson = Fals
             f"  {finding['standing']:<9} {finding['level'] or '-':<7} {finding['rule']:<15} "
             f"{finding['why'] if frame.language == 'zh' else finding['why_en']}"
         )
+
+
+@accounts_group.command("entries")
+def list_entries(
+    context: typer.Context,
+    account_no: str,
+    days_from: Annotated[str | None, typer.Option("--from", help="The first booking day.")] = None,
+    days_to: Annotated[str | None, typer.Option("--to", help="The last booking day.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Booked entries, newest first: what reverses what, and which are transfers between the institution's accounts."""
+    from escrow_monitor.cli.entries import show_entries
+
+    show_entries(
+        frame_of(context), account_no, days_from=None if days_from is None else parse_day(days_from),
+        days_to=None if days_to is None else parse_day(days_to), as_json=as_json,
+    )
+
+
+@accounts_group.command("probe")
+def probe_account(
+    context: typer.Context,
+    account_no: str,
+    bank: Annotated[str | None, typer.Option(help="Its bank, for an account that is not registered yet.")] = None,
+    currency: Annotated[str, typer.Option(help="Its currency, if it is not registered.")] = "CNY",
+    external_id: Annotated[str | None, typer.Option(help="The bank's own id of it, if it is not registered.")] = None,
+    statements_from: Annotated[str | None, typer.Option(help="Ask for statements from this day on as well.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try the account's bank now and show, redacted, what it answers and what we read. Nothing is recorded.
+
+    Exit 0 answered, 1 answered but refused, 3 no answer.
+    """
+    from escrow_monitor.cli.probe import probe_account as probe
+
+    code = probe(
+        frame_of(context), account_no, bank=bank, currency=currency, external_id=external_id,
+        statements_from=None if statements_from is None else parse_day(statements_from), as_json=as_json,
+    )
+    raise typer.Exit(code)
 
 
 def _findings_now(app: App, account_no: str) -> list[dict[str, object]]:
@@ -227,11 +278,25 @@ def _row(one: CheckedAccount) -> tuple[object, ...]:
     )
 
 
+def _balance_json(balance: Balance) -> dict[str, object] | None:
+    from escrow_monitor.domain.accounts import Known
+
+    if not isinstance(balance, Known):
+        return None
+    return {
+        "amount": balance.amount.text, "amount_fen": balance.amount.minor_units, "kind": balance.kind.value,
+        "on": balance.on.isoformat(), "as_of": balance.as_of.isoformat(),
+        "fetched_at": balance.fetched_at.isoformat(), "final": balance.final,
+    }
+
+
 def _balance(frame: Frame, balance: Balance) -> str:
     from escrow_monitor.domain.accounts import Known
 
     if isinstance(balance, Known):
-        return f"{balance.amount} ({balance.kind}, {balance.on}, {'final' if balance.final else 'not final'})"
+        as_of = balance.as_of.astimezone(ZONE).isoformat(timespec="seconds")
+        final = "final" if balance.final else "not final"
+        return f"{balance.amount} ({balance.kind}, {balance.on}, {final}, as of {as_of})"
     return frame.pick(zh="未知", en="unknown") + f" ({balance.reason})"
 
 

@@ -1,10 +1,9 @@
-"""Commands of operators: keys, audit, configuration, database, registry."""
+"""Commands of operators: keys, audit, configuration, database."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,7 +26,6 @@ def register(app: typer.Typer) -> None:
     app.add_typer(audit_group, name="audit")
     app.add_typer(config_group, name="config")
     app.add_typer(db_group, name="db")
-    app.command("import")(import_)
 
 
 @keys_group.command()
@@ -147,7 +145,8 @@ def check_config(context: typer.Context) -> None:
     from escrow_monitor.cli.service import plans_of
     from escrow_monitor.daemon.plan import check_plans
     from escrow_monitor.daemon.schedule import parse_cron
-    from escrow_monitor.wiring import assembled, zone_of
+    from escrow_monitor.settings.section import zone_of
+    from escrow_monitor.wiring import assembled
 
     frame = frame_of(context)
     settings = frame.settings
@@ -157,7 +156,8 @@ def check_config(context: typer.Context) -> None:
         for plan in plans:
             parse_cron(plan.cron, zone=zone_of(settings.schedule.zone), what=f"schedule.{plan.round.replace('-', '_')}")
         packs = len(app.policies.packs)
-        banks, folders, channels = len(app.connectors), len(settings.folders), len(app.channels)
+        banks = len([app.connector(name) for name in settings.banks])
+        folders, channels = len(settings.folders), len(app.channels)
     say(
         frame.pick(
             zh=f"配置正确:银行 {banks},文件夹 {folders},通道 {channels},政策包 {packs}",
@@ -179,39 +179,3 @@ def upgrade(context: typer.Context) -> None:
     """Bring the database up to this version."""
     with frame_of(context).app(makes=True) as app:
         say(f"{app.database.name} is up to date")
-
-
-def import_(
-    context: typer.Context,
-    kind: Annotated[str, typer.Argument(help="institutions or accounts")],
-    file: Annotated[Path, typer.Argument(help="CSV with a header row, UTF-8 or GB18030.")],
-    dry_run: Annotated[bool, typer.Option(help="Only check.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Register institutions or accounts: the whole file or nothing, bad rows listed. Exit 1 when refused."""
-    from escrow_monitor.actions.import_registry import KINDS, import_registry
-
-    if kind not in KINDS:
-        raise UsageError(f"there is no kind {kind!r}; choose {', '.join(KINDS)}")
-    if not file.is_file():
-        raise UsageError(f"{file}: no such file")
-    with frame_of(context).app(makes=True) as app:
-        done = import_registry(
-            app.database,
-            kind=kind,
-            content=file.read_bytes(),
-            filename=file.name,
-            dry_run=dry_run,
-            actor="cli",
-            now=app.real_now(),
-        )
-    if as_json:
-        print_json(done.as_json())
-    else:
-        for bad in done.bad_rows:
-            warn(str(bad))
-        say(
-            f"{file.name}: {done.rows} rows, {len(done.bad_rows)} bad, {done.changed} changed"
-            + (" (dry run)" if dry_run else "")
-        )
-    raise typer.Exit(1 if done.bad_rows else 0)

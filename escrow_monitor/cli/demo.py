@@ -11,6 +11,7 @@ import typer
 
 from escrow_monitor.cli.frame import AsJson, Frame, frame_of
 from escrow_monitor.cli.output import print_json, print_table, say
+from escrow_monitor.cli.progress import progress
 from escrow_monitor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,12 +65,8 @@ def _cycle(app: App) -> list[dict[str, object]]:
     at = app.clock.now()
     for name in ("load-statements", "pull-balances", "check-balances", "deliver-alerts", "watch-rounds"):
         for shard in app.shards(name):
-            if sys.stderr.isatty():
-                sys.stderr.write(f"\r\x1b[K{name} {shard} ...")
-                sys.stderr.flush()
-            reports.append(app.perform(name, shard, at).as_json())
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
+            with progress(f"{name} {shard}") as hear:
+                reports.append(app.perform(name, shard, at, progress=hear).as_json())
     return reports
 
 

@@ -6,7 +6,10 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 
-_COLOURS = {"red": "bold red", "orange": "orange3", "yellow": "yellow", "met": "green", "unknown": "magenta"}
+_COLOURS = {
+    "red": "bold red", "orange": "orange3", "yellow": "yellow", "met": "green", "unknown": "magenta",
+    "ok": "green", "warn": "yellow", "bad": "bold red",
+}
 
 
 def print_json(document: object) -> None:

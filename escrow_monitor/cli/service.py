@@ -11,8 +11,9 @@ from escrow_monitor.daemon.daemon import Daemon, DaemonPorts
 from escrow_monitor.daemon.lifetime import run_until_stopped
 from escrow_monitor.daemon.plan import Plan
 from escrow_monitor.logs import configure
-from escrow_monitor.records import deliveries, nodes
-from escrow_monitor.wiring import App, assembled, zone_of
+from escrow_monitor.records import bank_turns, deliveries, nodes
+from escrow_monitor.settings.section import zone_of
+from escrow_monitor.wiring import App, assembled
 
 if TYPE_CHECKING:
     from escrow_monitor.settings import Settings
@@ -31,9 +32,10 @@ def run_service(settings: Settings, *, daemon: bool, web: bool) -> int:
         app.database.upgrade()
         clockwork = make_daemon(app) if daemon else None
         if daemon:
-            # What this daemon held when it was last killed is owed again at once, not when its lease ends.
+            # What this daemon held when it was last killed is free again at once, not when its lease ends.
             with app.database.write() as session:
                 deliveries.release(session, claimant=app.claimant)
+                bank_turns.free_turns(session, claimant=app.claimant)
         parts: list[WebPart | Daemon] = []
         if web:
             parts.append(WebPart(app, clockwork))

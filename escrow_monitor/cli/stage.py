@@ -7,15 +7,18 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+
+import tomli_w
 
 from escrow_monitor.actions.api_keys import create_key
 from escrow_monitor.cli.frame import Frame
 from escrow_monitor.cli.service import WebPart, make_daemon
 from escrow_monitor.clock import ZONE, Clock, ReplayClock, SystemClock
 from escrow_monitor.daemon.lifetime import run_until_stopped
+from escrow_monitor.domain.accounts import Account
 from escrow_monitor.errors import UsageError
 from escrow_monitor.records.accounts import accounts, save_accounts, save_institutions
 from escrow_monitor.sandbox.banks import SandboxBanks
@@ -30,6 +33,8 @@ SECONDS_A_DAY = 8
 """How many real seconds one replayed day takes: 45 days are six minutes."""
 KEY_DAYS = 30
 SCENE_NAME = "demo.json"
+DIALECTS = {"fuxi": "json_bank", "shuanghe": "xml_bank"}
+"""The banks of the demo that speak an interface of their own, connected by configuration alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +52,7 @@ class Stage:
         """Banks up, configuration written, database current, district registered, history delivered."""
         self.folder.mkdir(parents=True, exist_ok=True)
         clock, district = self._scene()
-        with SandboxBanks(district=district, clock=clock) as banks:
+        with SandboxBanks(district=district, clock=clock, dialects=DIALECTS) as banks:
             config = self.folder / CONFIG_NAME
             config.write_text(self._configuration(banks, clock), encoding="utf-8")
             statements = self.folder / "statements"
@@ -56,7 +61,7 @@ class Stage:
                 app.database.upgrade()
                 with app.database.write() as session:
                     save_institutions(session, district.institutions(), now=clock.now())
-                    save_accounts(session, district.accounts(), now=clock.now())
+                    save_accounts(session, map(_as_connected, district.accounts()), now=clock.now())
                 write_history(district, statements, at=clock.now())
                 yield app, banks
 
@@ -137,20 +142,9 @@ class Stage:
             "[channels.log]",
             'type = "log"',
         ]
-        for bank in banks.district.banks:
-            if bank.connector == "berlin_group":
-                lines += [
-                    "",
-                    f"[banks.{bank.name}]",
-                    'connector = "berlin_group"',
-                    f'base_url = "{banks.base_url(bank.name)}"',
-                    f'token = "{bank.token}"',
-                    f'consent_id = "{bank.consent_id}"',
-                    f"batch = {str(bank.batch).lower()}",
-                    "timeout_seconds = 5",
-                    "retries = 0",
-                    "circuit_open_seconds = 4",
-                ]
+        patience = {"timeout_seconds": 5, "retries": 0, "circuit_open_seconds": 4}
+        spoken_to = [bank.name for bank in banks.district.banks if bank.token]
+        lines += ["", tomli_w.dumps({"banks": {name: {**banks.settings(name), **patience} for name in spoken_to}})]
         if isinstance(clock, ReplayClock):
             lines += [
                 "",
@@ -163,6 +157,10 @@ class Stage:
                 "open_after_seconds = { freshness = 43200 }",
             ]
         return "\n".join(lines) + "\n"
+
+
+def _as_connected(account: Account) -> Account:
+    return replace(account, connector=DIALECTS.get(account.bank, account.connector))
 
 
 def free_port() -> int:

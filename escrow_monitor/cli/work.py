@@ -8,6 +8,7 @@ import typer
 
 from escrow_monitor.cli.frame import AsJson, frame_of, parse_instant
 from escrow_monitor.cli.output import print_json, say
+from escrow_monitor.cli.progress import progress
 
 if TYPE_CHECKING:
     from escrow_monitor.rounds.report import Report
@@ -60,7 +61,10 @@ def round_(
         scheduled_at = parse_instant(at) if at else app.clock.now()
         chosen = _account_nos(app, account, institution)
         shards = [shard] if shard else app.shards(name)
-        reports = [app.perform(name, one, scheduled_at, account_nos=chosen) for one in shards]
+        reports = []
+        for one in shards:
+            with progress(f"{name} {one}") as hear:
+                reports.append(app.perform(name, one, scheduled_at, account_nos=chosen, progress=hear))
         if as_json:
             print_json([report.as_json() for report in reports])
         else:

@@ -14,8 +14,9 @@ from sqlmodel import Field, Session
 from escrow_monitor.domain.accounts import Account, AccountStatus, Mode, Purpose
 from escrow_monitor.domain.institutions import Institution, InstitutionKind, InstitutionStatus
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records.bulk import Reader, fetch, is_sqlite, run, staged
+from escrow_monitor.records.bulk import Cells, Reader, fetch, is_sqlite, run, staged, texts
 from escrow_monitor.records.columns import Row, fen, large, one_of
+from escrow_monitor.records.incoming import KEYS_TOLD_MAX, Arrived, RowFault
 
 
 class InstitutionRow(Row, table=True):
@@ -65,6 +66,9 @@ class AccountRow(Row, table=True):
 class AccountStateRow(Row, table=True):
     """The newest of what was stated of an account. `input_version` grows whenever a rule could see something new.
 
+    `balance_moves` counts those of its steps at which nothing was new but the amount or the time of a balance that is
+    no final closing and not held: `input_version - balance_moves` tells whether anything else was. Who moves the one
+    without the other says "something else", so that to forget it is safe.
     `booked` is the newest booked balance, `closing` the newest final one; `gaps_to` the last day searched for gaps.
     """
 
@@ -79,6 +83,7 @@ class AccountStateRow(Row, table=True):
     account_no: str = Field(primary_key=True, foreign_key="accounts.account_no")
     bank: str
     input_version: int = large(default=1)
+    balance_moves: int = large(default=0, sa_column_kwargs={"server_default": "0"})
     status: str = AccountStatus.UNKNOWN.value
     status_as_of: datetime | None = None
     booked_fen: int | None = fen(default=None)
@@ -121,6 +126,8 @@ _ACCOUNT = {
     "account_no": str, "uscc": str, "bank": str, "connector": str, "currency": str, "purpose": str, "mode": str,
     "opened_on": date, "external_id": str,
 }
+INSTITUTION_COLUMNS = tuple(_INSTITUTION)
+"""The cells of an institution, in this order."""
 ACCOUNT_COLUMNS = tuple(_ACCOUNT)
 """The cells that `account_reader` reads, in this order."""
 
@@ -167,6 +174,43 @@ def save_accounts(session: Session, items: Iterable[Account], *, now: datetime) 
     return len(changed)
 
 
+def record_institutions(session: Session, rows: Iterable[Cells], *, now: datetime) -> Arrived:
+    """Keep institutions given as (line, cells of INSTITUTION_COLUMNS), no code twice."""
+    items = {line: _institution(cells, cells[6]) for line, *cells in rows}
+    given = [one.uscc for one in items.values()]
+    known = {one.uscc: one for one in _institutions(session, "uscc IN EACH(:given)", given=given)}
+    return _arrived(
+        [one.uscc for one in items.values() if one.uscc in known and known[one.uscc] != one],
+        total=save_institutions(session, items.values(), now=now),
+    )
+
+
+def record_accounts(session: Session, rows: Iterable[Cells], *, now: datetime) -> Arrived:
+    """Keep accounts given as (line, cells of ACCOUNT_COLUMNS), no number twice; what does not fit is left out and said.
+
+    An institution must be known, and a known account keeps its currency: its amounts would change their meaning.
+    """
+    read = account_reader(None)
+    items = {line: read(cells) for line, *cells in rows}
+    known = {one.account_no: one for one in accounts(session, account_nos=[one.account_no for one in items.values()])}
+    holders_known = {
+        found.uscc for found in _institutions(
+            session, "uscc IN EACH(:given)", given=sorted({one.uscc for one in items.values() if one.uscc is not None})
+        )
+    }
+    faults = []
+    for line, one in items.items():
+        before = known.get(one.account_no)
+        if one.uscc is not None and one.uscc not in holders_known:
+            faults.append(RowFault(line, "uscc", one.uscc, "no such institution: import it first"))
+        elif before is not None and before.currency != one.currency:
+            reason = f"this account is kept in {before.currency}, and that cannot become {one.currency}"
+            faults.append(RowFault(line, "currency", one.currency, reason))
+    good = [one for line, one in items.items() if line not in {fault.line for fault in faults}]
+    changed = [one.account_no for one in good if one.account_no in known and known[one.account_no] != one]
+    return _arrived(changed, total=save_accounts(session, good, now=now), faults=faults)
+
+
 def accounts(
     session: Session, *, bank: str | None = None, account_nos: Sequence[str] | None = None,
     connector: str | None = None, uscc: str | None = None,
@@ -196,6 +240,14 @@ def institutions(session: Session) -> list[Institution]:
     return _institutions(session, "true")
 
 
+def holders(session: Session, account_nos: Sequence[str]) -> list[Institution]:
+    """The institutions that hold these accounts, by code."""
+    return _institutions(
+        session, "uscc IN (SELECT a.uscc FROM accounts a WHERE a.account_no IN EACH(:account_nos))",
+        account_nos=account_nos,
+    )
+
+
 def institution(session: Session, uscc: str) -> Institution | None:
     """One institution."""
     return next(iter(_institutions(session, "uscc = :uscc", uscc=uscc)), None)
@@ -218,14 +270,35 @@ def lock_banks(session: Session, banks: Iterable[str] | None = None) -> None:
         run(session, "SELECT pg_advisory_xact_lock(hashtext('escrow_monitor.bank'), hashtext(:bank))", bank=bank)
 
 
-def lock_states(session: Session, account_nos: Sequence[str]) -> set[str]:
-    """Be the only one who writes these accounts' states until the transaction ends; return those that are known."""
-    rows = fetch(
-        session, "SELECT account_no, bank FROM account_states WHERE account_no IN EACH(:account_nos)",
-        account_nos=sorted(set(account_nos)),
-    )
-    lock_banks(session, {bank for _, bank in rows})
-    return {account_no for account_no, _ in rows}
+def lock_states(session: Session, account_nos: Sequence[str], *, booked: Sequence[str] = ()) -> set[str]:
+    """Be the only one who writes these accounts' states until the transaction ends; return those that are known.
+
+    `booked` are those of which entries come: an entry may be the other end of a transfer from another account of the
+    same institution, so that the banks of these are locked too, all at once and in order.
+    """
+    keys = sorted(set(account_nos))
+    known = set(texts(session, "SELECT account_no FROM account_states WHERE account_no IN EACH(:keys)", keys=keys))
+    if is_sqlite(session):
+        return known
+    banks = set(texts(session, "SELECT DISTINCT bank FROM account_states WHERE account_no IN EACH(:keys)", keys=keys))
+    if booked:
+        banks.update(bank for (bank,) in fetch(
+            session,
+            "SELECT DISTINCT b.bank FROM accounts a JOIN accounts b ON b.uscc = a.uscc"
+            " WHERE a.account_no IN EACH(:booked)", booked=sorted(set(booked)),
+        ))
+    lock_banks(session, banks)
+    return known
+
+
+def make_due(session: Session, account_nos: Iterable[str]) -> None:
+    """Say that something new is known of these accounts, for the next check. Their states must be ours to write."""
+    keys = sorted(set(account_nos))
+    if keys:
+        run(
+            session,
+            "UPDATE account_states SET input_version = input_version + 1 WHERE account_no IN EACH(:keys)", keys=keys,
+        )
 
 
 def account_cells(alias: str) -> str:
@@ -233,9 +306,9 @@ def account_cells(alias: str) -> str:
     return ", ".join(f"{alias}.{column}" for column in ACCOUNT_COLUMNS)
 
 
-def account_reader(reader: Reader) -> Callable[[Sequence[Any]], Account]:
-    """Return what makes an Account of a row that begins with the cells of `account_cells`."""
-    day = reader.day
+def account_reader(reader: Reader | None) -> Callable[[Sequence[Any]], Account]:
+    """Return what makes an Account of a row that begins with the cells of `account_cells`; None: its days are dates."""
+    day: Callable[[Any], date | None] = _as_it_is if reader is None else reader.day
 
     def read(row: Sequence[Any]) -> Account:
         return Account(
@@ -246,16 +319,28 @@ def account_reader(reader: Reader) -> Callable[[Sequence[Any]], Account]:
     return read
 
 
-def _institutions(session: Session, where: str, **values: str) -> list[Institution]:
+def _institutions(session: Session, where: str, **values: str | Sequence[str]) -> list[Institution]:
     day = Reader(session).day
-    rows = run(session, f"SELECT {', '.join(_INSTITUTION)} FROM institutions WHERE {where} ORDER BY uscc", **values)
-    return [
-        Institution(
-            uscc=row[0], name=row[1], kind=InstitutionKind(row[2]) if row[2] else None, district=row[3], grid=row[4],
-            licence_no=row[5], licence_expires_on=day(row[6]), status=InstitutionStatus(row[7]), policy=row[8],
-        )
-        for row in rows
-    ]
+    rows = fetch(session, f"SELECT {', '.join(_INSTITUTION)} FROM institutions WHERE {where} ORDER BY uscc", **values)
+    return [_institution(row, day(row[6])) for row in rows]
+
+
+def _institution(row: Sequence[Any], licence_expires_on: date | None) -> Institution:
+    return Institution(
+        uscc=row[0], name=row[1], kind=InstitutionKind(row[2]) if row[2] else None, district=row[3], grid=row[4],
+        licence_no=row[5], licence_expires_on=licence_expires_on, status=InstitutionStatus(row[7]), policy=row[8],
+    )
+
+
+def _as_it_is(cell: date | None) -> date | None:
+    return cell
+
+
+def _arrived(changed: list[str], *, total: int, faults: Sequence[RowFault] = ()) -> Arrived:
+    return Arrived(
+        faults=tuple(faults), new=total - len(changed), changed=len(changed),
+        changed_keys=tuple(sorted(changed)[:KEYS_TOLD_MAX]),
+    )
 
 
 def _merge(session: Session, table: str, key: str, columns: Mapping[str, type], now: datetime) -> list[str]:

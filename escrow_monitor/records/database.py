@@ -17,7 +17,7 @@ from sqlmodel import Session
 
 from escrow_monitor.errors import ConfigurationError, DatabaseError
 
-REVISION = "0001"
+REVISION = "0003"
 """The newest migration. A test holds it against the migrations folder, so that `check` need not load Alembic."""
 
 BUSY_SECONDS = 30

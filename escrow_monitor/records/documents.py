@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlmodel import Field, Session
 
-from escrow_monitor.records.bulk import run, staged
+from escrow_monitor.records.bulk import run, staged, texts
 from escrow_monitor.records.columns import Row, large
 
 
@@ -37,8 +37,7 @@ def keep_documents(session: Session, documents: Iterable[tuple[str, bytes, str]]
     given = {sha256: (content, media_type) for sha256, content, media_type in documents}
     if not given:
         return
-    rows = run(session, "SELECT sha256 FROM raw_documents WHERE sha256 IN EACH(:given)", given=sorted(given))
-    for (sha256,) in rows:
+    for sha256 in texts(session, "SELECT sha256 FROM raw_documents WHERE sha256 IN EACH(:given)", given=sorted(given)):
         del given[sha256]
     columns = {"sha256": str, "media_type": str, "size": int, "content_zlib": bytes, "recorded_at": datetime}
     with staged(session, "incoming_documents", columns, (

@@ -8,6 +8,7 @@ from typing import Any
 from sqlmodel import Session
 
 from escrow_monitor.domain.figures import Figures
+from escrow_monitor.records.breaks import break_counts
 from escrow_monitor.records.bulk import Reader, run
 from escrow_monitor.records.runs import last_success
 
@@ -36,6 +37,7 @@ def figures(session: Session) -> Figures:
         audit_sequence=chain[1],
         deliveries_due=waiting.get("due", 0),
         deliveries_dead=waiting.get("dead", 0),
+        breaks_open=break_counts(session),
         statement_gaps=run(session, "SELECT count(*) FROM coverage_gaps WHERE filled_at IS NULL").scalar_one(),
     )
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from sqlmodel import Field, Session
@@ -15,13 +16,16 @@ from escrow_monitor.clock import ZONE
 from escrow_monitor.domain.accounts import Account, AccountStatus, Reading
 from escrow_monitor.domain.statements import Refusal, Statement
 from escrow_monitor.records.accounts import account_cells, account_reader, lock_states
-from escrow_monitor.records.bulk import Reader, as_json, fetch, run, staged
+from escrow_monitor.records.bulk import Reader, as_json, run, staged, texts
 from escrow_monitor.records.columns import Row
+from escrow_monitor.records.coverage import note_tries, oldest_gaps
 from escrow_monitor.records.documents import keep_documents
 from escrow_monitor.records.fitting import Received
 from escrow_monitor.records.readings import (
     balance_cells,
     balance_columns,
+    is_more_than_a_balance,
+    is_news,
     move_balances,
     newest_readings,
     record_readings,
@@ -29,6 +33,9 @@ from escrow_monitor.records.readings import (
 )
 from escrow_monitor.records.refusals import refusal_json
 from escrow_monitor.records.statements import record_received
+
+INTRADAY_FRESH = timedelta(hours=1)
+"""No policy lets an intraday balance grow too old sooner: its hours are whole ones."""
 
 
 class PullRow(Row, table=True):
@@ -100,8 +107,18 @@ class BankAnswers:
     refusals: Mapping[str, int] = field(default_factory=dict)
 
 
-def pull_requests(session: Session, bank: str, *, today: date) -> list[tuple[Account, date | None]]:
-    """The accounts to ask a bank for, by number, with the last day before `today` that final statements cover."""
+class AccountToPull(NamedTuple):
+    """An account to ask for, with the last day before today that final statements cover, and the oldest missing one
+    that is due to be asked for again."""
+
+    account: Account
+    covered_to: date | None
+    gap: date | None
+
+
+def pull_requests(session: Session, bank: str, *, today: date, now: datetime) -> list[AccountToPull]:
+    """The accounts to ask a bank for, by number. `today` is the bank's; a gap is due by the tries it has had."""
+    gaps = oldest_gaps(session, today=today, asked_at=now, bank=bank)
     reader = Reader(session)
     account, day = account_reader(reader), reader.day
     rows = run(
@@ -110,7 +127,7 @@ def pull_requests(session: Session, bank: str, *, today: date) -> list[tuple[Acc
         " FROM accounts a JOIN account_states s ON s.account_no = a.account_no WHERE a.bank = :bank"
         " ORDER BY a.account_no", bank=bank, today=today,
     )
-    return [(account(row), day(row[-1])) for row in rows]
+    return [AccountToPull(account(row), day(row[-1]), gaps.get(row[0])) for row in rows]
 
 
 def record_pulls(
@@ -122,28 +139,29 @@ def record_pulls(
     A balance counts once for (account, kind, as_of, amount, final); the account's newest balances only move forward
     in the bank's time. `zone` is where the days of the answers' statements end.
     """
-    known = lock_states(session, [pull.account_no for pull in pulls])
-    before = {
-        account_no for (account_no,) in fetch(
-            session,
-            "SELECT account_no FROM pulls WHERE scheduled_at = :scheduled_at AND account_no IN EACH(:known)",
-            scheduled_at=scheduled_at, known=sorted(known),
-        )
-    }
+    known = lock_states(
+        session, [pull.account_no for pull in pulls], booked=[pull.account_no for pull in pulls if pull.statements]
+    )
+    before = set(texts(
+        session, "SELECT account_no FROM pulls WHERE scheduled_at = :scheduled_at AND account_no IN EACH(:known)",
+        scheduled_at=scheduled_at, known=sorted(known),
+    ))
     # A bank that answers twice about one account in one round is heard once: the first time.
     fresh = {
         pull.account_no: pull for pull in reversed(pulls) if pull.account_no in known and pull.account_no not in before
     }
     taken = [pull for pull in pulls if fresh.get(pull.account_no) is pull]
     keep_documents(session, (document for pull in taken for document in pull.raw), now=now)
-    news = record_readings(session, [reading for pull in taken for reading in pull.readings], now=now)
+    readings = record_readings(session, [reading for pull in taken for reading in pull.readings], now=now)
     statements, refusals = _record_statements(session, taken, now=now, zone=zone)
-    _keep_pulls(session, taken, set(news), refusals, scheduled_at=scheduled_at, now=now)
+    answered = [pull.account_no for pull in taken if pull.refusal is None]
+    note_tries(session, answered, asked_at=scheduled_at, today=now.astimezone(zone).date(), now=now)
+    _keep_pulls(session, taken, refusals, scheduled_at=scheduled_at, now=now)
     unknown = sum(pull.account_no not in known for pull in pulls)
     refused = sum(pull.refusal is not None for pull in taken)
     return PullsRecorded(
         answered=len(taken) - refused, refused=refused, repeated=len(pulls) - len(taken) - unknown, unknown=unknown,
-        readings=len(news), statements=statements,
+        readings=readings, statements=statements,
         refusals=tuple((account_no, refusal) for account_no, found in refusals.items() for refusal in found),
     )
 
@@ -183,7 +201,7 @@ def _record_statements(
 
 
 def _keep_pulls(
-    session: Session, pulls: Sequence[PullRecord], news: set[str], refusals: Mapping[str, Sequence[Refusal]], *,
+    session: Session, pulls: Sequence[PullRecord], refusals: Mapping[str, Sequence[Refusal]], *,
     scheduled_at: datetime, now: datetime,
 ) -> None:
     """Keep a row a pull, and bring the states up to them. What a rule could see anew makes an account due."""
@@ -194,14 +212,14 @@ def _keep_pulls(
     rows = (
         (
             pull.account_no, pull.bank, *_refusal_cells(pull.refusal), _partial(pull, refusals), _hashes(pull),
-            pull.started_at, pull.finished_at, pull.account_no in news, _STATUSES[pull.account_status],
+            pull.started_at, pull.finished_at, _STATUSES[pull.account_status],
             *balance_cells(newest.get(pull.account_no, _NONE), slots),
         )
         for pull in pulls
     )
     names = ", ".join(_PULL)
-    balances = f", {move_balances(slots)}" if slots else ""
-    with staged(session, "incoming_pulls", {**_PULL, "is_news": bool, "status": str, **balance_columns(slots)}, rows):
+    moves = _move_answer(is_news(slots), is_more_than_a_balance(slots)) + (f", {move_balances(slots)}" if slots else "")
+    with staged(session, "incoming_pulls", {**_PULL, "status": str, **balance_columns(slots)}, rows):
         run(
             session,
             f"INSERT INTO pulls (scheduled_at, recorded_at, answered, {names})"
@@ -210,8 +228,8 @@ def _keep_pulls(
         )
         run(
             session,
-            f"UPDATE account_states SET {_MOVE_ANSWER}{balances} FROM incoming_pulls i"
-            " WHERE i.account_no = account_states.account_no",
+            f"UPDATE account_states SET {moves} FROM incoming_pulls i WHERE i.account_no = account_states.account_no",
+            **({"fresh_from": now - INTRADAY_FRESH} if slots else {}),
         )
 
 
@@ -226,19 +244,26 @@ _STATUSES = {
 _STATUS_IS_NEWER = (
     "i.status IS NOT NULL AND (account_states.status_as_of IS NULL OR i.finished_at >= account_states.status_as_of)"
 )
-_MOVE_ANSWER = f"""
-    input_version = account_states.input_version + CASE
-        WHEN i.is_news OR account_states.last_refusal IS DISTINCT FROM i.refusal
-            OR ({_STATUS_IS_NEWER} AND i.status <> account_states.status)
-        THEN 1 ELSE 0 END,
-    status = CASE WHEN {_STATUS_IS_NEWER} THEN i.status ELSE account_states.status END,
-    status_as_of = CASE WHEN {_STATUS_IS_NEWER} THEN i.finished_at ELSE account_states.status_as_of END,
-    last_answer_at = CASE WHEN i.refusal IS NULL
-            AND (account_states.last_answer_at IS NULL OR i.finished_at > account_states.last_answer_at)
-        THEN i.finished_at ELSE account_states.last_answer_at END,
-    last_refusal = i.refusal,
-    refusals_in_a_row = CASE WHEN i.refusal IS NULL THEN 0 ELSE account_states.refusals_in_a_row + 1 END
+_ANSWER_IS_NEWS = f"""
+    account_states.last_refusal IS DISTINCT FROM i.refusal
+    OR ({_STATUS_IS_NEWER} AND i.status <> account_states.status)
 """
+
+
+def _move_answer(news: str, more_than_a_balance: str) -> str:
+    """The SET part of what an answer says by itself; the conditions are of what its balances say."""
+    return f"""
+        input_version = account_states.input_version + CASE WHEN {_ANSWER_IS_NEWS} OR {news} THEN 1 ELSE 0 END,
+        balance_moves = account_states.balance_moves
+            + CASE WHEN {_ANSWER_IS_NEWS} OR {more_than_a_balance} THEN 0 WHEN {news} THEN 1 ELSE 0 END,
+        status = CASE WHEN {_STATUS_IS_NEWER} THEN i.status ELSE account_states.status END,
+        status_as_of = CASE WHEN {_STATUS_IS_NEWER} THEN i.finished_at ELSE account_states.status_as_of END,
+        last_answer_at = CASE WHEN i.refusal IS NULL
+                AND (account_states.last_answer_at IS NULL OR i.finished_at > account_states.last_answer_at)
+            THEN i.finished_at ELSE account_states.last_answer_at END,
+        last_refusal = i.refusal,
+        refusals_in_a_row = CASE WHEN i.refusal IS NULL THEN 0 ELSE account_states.refusals_in_a_row + 1 END
+    """
 
 
 def _refusal_cells(refusal: Refusal | None) -> tuple[str | None, ...]:

@@ -13,7 +13,8 @@ from sqlmodel import Field, Session
 
 from escrow_monitor.domain.accounts import BalanceKind, Reading
 from escrow_monitor.domain.money import Money
-from escrow_monitor.records.bulk import Reader, fetch, run, staged
+from escrow_monitor.records.breaks import note_stated
+from escrow_monitor.records.bulk import Reader, run, staged
 from escrow_monitor.records.columns import Row, exact, fen, one_of
 
 if TYPE_CHECKING:
@@ -61,10 +62,15 @@ def readings(session: Session, account_no: str, *, limit: int = 100) -> list[Rea
 # for the other tables of this room
 
 
-def record_readings(session: Session, items: Sequence[Reading], *, now: datetime) -> list[str]:
-    """Keep readings that are new; return the account of each one that was, repeated as often."""
+def record_readings(
+    session: Session, items: Sequence[Reading], *, now: datetime, by_statement: bool = False
+) -> int:
+    """Keep readings that are new; return how many were.
+
+    Those that a bank states by itself, not `by_statement`, are held against the days that its statements cover.
+    """
     if not items:
-        return []
+        return 0
     names = ", ".join(_READING)
     rows = (
         (
@@ -74,12 +80,14 @@ def record_readings(session: Session, items: Sequence[Reading], *, now: datetime
         for item in items
     )
     with staged(session, "incoming_readings", _READING, rows):
-        added = fetch(
+        added = run(
             session,
             f"INSERT INTO readings ({names}, recorded_at) SELECT {names}, :now FROM incoming_readings WHERE true"
-            " ON CONFLICT (account_no, as_of, kind, amount_fen, final) DO NOTHING RETURNING account_no", now=now,
-        )
-        return [account_no for (account_no,) in added]
+            " ON CONFLICT (account_no, as_of, kind, amount_fen, final) DO NOTHING", now=now,
+        ).rowcount
+        if not by_statement and any(item.final and item.kind is BalanceKind.BOOKED_CLOSING for item in items):
+            note_stated(session, now=now)
+        return added
 
 
 _READING = {
@@ -117,6 +125,39 @@ def move_balances(slots: Iterable[str]) -> str:
         f"{slot}_{part} = CASE WHEN {_is_newer(slot)} THEN i.{slot}_{part} ELSE account_states.{slot}_{part} END"
         for slot in slots for part in _SLOT
     )
+
+
+def is_news(slots: Iterable[str]) -> str:
+    """A condition: the balances staged as `i` move the account's forward to what a rule could see as new.
+
+    The same figure of the same day, stated again, only grows younger. That is news to no rule while the one we had
+    could not have been too old for any (`:fresh_from`, an instant): the standing says itself when to look again.
+    """
+    return " OR ".join(
+        f"({_is_newer(slot)} AND (account_states.{slot}_as_of IS NULL"
+        f" OR (account_states.{slot}_as_of < :fresh_from AND i.{slot}_as_of > account_states.{slot}_as_of)"
+        + "".join(f" OR i.{slot}_{part} <> account_states.{slot}_{part}" for part in ("fen", "kind", "day", "final"))
+        + "))"
+        for slot in slots
+    ) or "false"
+
+
+def is_more_than_a_balance(slots: Iterable[str]) -> str:
+    """A condition: what is staged as `i` is news by more than the amount and time of a balance that is not final.
+
+    The day, kind and finality of the booked balance, and all of the closing and the held one, are facts that the rules
+    tell apart. Of what is available no rule speaks.
+    """
+    return " OR ".join(
+        f"({_is_newer(slot)} AND (account_states.{slot}_as_of IS NULL"
+        + "".join(f" OR i.{slot}_{part} <> account_states.{slot}_{part}" for part in parts)
+        + "))"
+        for slot, parts in (
+            ("booked", ("kind", "day", "final")), ("closing", ("fen", "kind", "day", "final")),
+            ("held", ("fen", "kind", "day", "final")),
+        )
+        if slot in slots
+    ) or "false"
 
 
 def _is_newer(slot: str) -> str:

@@ -58,12 +58,18 @@ class Registration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileOutcome:
-    """What became of a file. `statements` and `entries` count what was new; `registered` the accounts made for it."""
+    """What became of a file. `statements` and `entries` count what was new; `registered` the accounts made for it.
+
+    `corrected` days were stated otherwise before; `superseded` statements had been corrected before they came again,
+    and have no effect.
+    """
 
     result: FileResult
     sha256: str
     statements: int = 0
     entries: int = 0
+    corrected: int = 0
+    superseded: int = 0
     registered: tuple[str, ...] = ()
     refusals: tuple[Refusal, ...] = ()
 
@@ -90,16 +96,20 @@ def record_file(
     """Take a file of statements whole, or refuse it whole; its bytes and the reason are kept either way.
 
     Refused: an account we do not know (unless `register`), another currency, sums that do not tie, an opening that is
-    not the closing before, another figure for a day that is stored. The bytes of a loaded file have no second effect;
-    those of a refused one are judged anew, for what was missing may have come.
+    not the closing before, another figure for a day that another source stated (its own source corrects it). The bytes
+    of a loaded file have no second effect; those of a refused one are judged anew, for what was missing may have come.
     """
-    if _is_loaded(session, sha256):
+    known_file = _known_file(session, sha256)
+    if known_file is not None and known_file[0] is FileResult.LOADED:
         return FileOutcome(result=FileResult.ALREADY_LOADED, sha256=sha256)
     account_nos = sorted({item.account_no for item in statements})
-    lock_states(session, account_nos)
+    lock_states(session, account_nos, booked=account_nos)
     known = {item.account_no: item for item in accounts(session, account_nos=account_nos)}
     new = _registered(statements, known, register)
-    received = [Received(statement=item, source=source, raw_sha256=sha256) for item in statements]
+    received_at = None if known_file is None else known_file[1]
+    received = [
+        Received(statement=item, source=source, raw_sha256=sha256, received_at=received_at) for item in statements
+    ]
     judged = judge(session, received, {**known, **new})
     refusals = [refusal for found in judged.refusals.values() for refusal in found]
     if refusals:
@@ -111,7 +121,8 @@ def record_file(
     entries = record_taken(session, judged.taken, now=now, zone=zone)
     keep_documents(session, [(sha256, content, media_type)], now=now)
     loaded = FileOutcome(
-        result=FileResult.LOADED, sha256=sha256, statements=len(judged.taken), entries=entries, registered=tuple(new)
+        result=FileResult.LOADED, sha256=sha256, statements=len(judged.taken), entries=entries, registered=tuple(new),
+        corrected=sum(len(item.corrected) for item in judged.taken), superseded=len(judged.superseded),
     )
     _note_file(session, loaded, source=source, format=format, now=now)
     return loaded
@@ -182,9 +193,12 @@ def _registered(
     }
 
 
-def _is_loaded(session: Session, sha256: str) -> bool:
-    outcome = run(session, "SELECT outcome FROM statement_files WHERE sha256 = :sha256", sha256=sha256).scalar()
-    return outcome == FileResult.LOADED.value
+def _known_file(session: Session, sha256: str) -> tuple[FileResult, datetime] | None:
+    """What became of these bytes when they came last, and when they came first."""
+    row = run(
+        session, "SELECT outcome, recorded_at FROM statement_files WHERE sha256 = :sha256", sha256=sha256
+    ).first()
+    return None if row is None else (FileResult(row[0]), Reader(session).at(row[1]))
 
 
 def _note_file(session: Session, outcome: FileOutcome, *, source: str, format: str | None, now: datetime) -> None:

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeAlias, TypeVar
 
 from escrow_monitor.records.runs import Outcome
 
-__all__ = ["Outcome", "Report"]
+__all__ = ["Outcome", "Progress", "Report", "counted"]
+
+Progress: TypeAlias = Callable[[int, int | None], None]
+"""Hears how far long work is: (done, total), total None while nobody knows."""
+
+T = TypeVar("T")
+
+
+def counted(items: Iterable[T], progress: Progress | None, *, total: int | None, before: int = 0) -> Iterable[T]:
+    """The same items, `progress` hearing of each, counted on from `before`; without one the very same iterable."""
+    return items if progress is None else _counted(items, progress, total, before)
+
+
+def _counted(items: Iterable[T], progress: Progress, total: int | None, before: int) -> Iterator[T]:
+    progress(before, total)
+    for done, item in enumerate(items, before + 1):
+        yield item
+        progress(done, total)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from escrow_monitor.banks.formats import FORMATS, FileRefused, read_statements
+from escrow_monitor.banks.formats import FileRefused, format_names, read_statements
+from escrow_monitor.banks.formats.csv_profile import Profile
 from escrow_monitor.domain.statements import Refusal, RefusalReason
 from escrow_monitor.errors import UsageError
 from escrow_monitor.records.database import Database
@@ -15,13 +17,19 @@ from escrow_monitor.records.statement_files import FileResult, Registration, rec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileLoaded:
-    """What became of a file. `refusals` empty: it is in the records, now or since before (`already`)."""
+    """What became of a file. `refusals` empty: it is in the records, now or since before (`already`).
+
+    `corrected` days had been stated otherwise; `superseded` statements were corrected before they came, so they change
+    nothing.
+    """
 
     sha256: str
     format: str | None
     statements: int = 0
     entries: int = 0
     accounts_registered: int = 0
+    corrected: int = 0
+    superseded: int = 0
     already: bool = False
     refusals: tuple[Refusal, ...] = ()
 
@@ -38,10 +46,14 @@ class FileLoaded:
             return (
                 f"已载入 {self.format}:对账单 {self.statements} 份,分录 {self.entries} 条,"
                 f"新登记账户 {self.accounts_registered} 个"
+                + (f",更正 {self.corrected} 天" if self.corrected else "")
+                + (f",{self.superseded} 份早已被更正,不再生效" if self.superseded else "")
             )
         return (
             f"loaded as {self.format}: {self.statements} statements, {self.entries} entries, "
             f"{self.accounts_registered} accounts registered"
+            + (f", {self.corrected} days corrected" if self.corrected else "")
+            + (f", {self.superseded} statements without effect: they were corrected since" if self.superseded else "")
         )
 
     def as_json(self) -> dict[str, object]:
@@ -54,6 +66,8 @@ class FileLoaded:
             "statements": self.statements,
             "entries": self.entries,
             "accounts_registered": self.accounts_registered,
+            "corrected": self.corrected,
+            "superseded": self.superseded,
             "refusals": [
                 {"reason": r.reason.value, "where": r.where, "field": r.field, "detail": r.detail}
                 for r in self.refusals
@@ -71,13 +85,21 @@ def load_file(
     now: datetime,
     registration: Registration | None = None,
     format: str = "auto",
+    profiles: Mapping[str, Profile] | None = None,
     only_account: str | None = None,
 ) -> FileLoaded:
     """Read, check and record one file, whole or not at all. The bytes are kept either way."""
     try:
-        read = read_statements(content, filename=filename, format=format, zone=zone, today=now.astimezone(zone).date())
+        read = read_statements(
+            content,
+            filename=filename,
+            format=format,
+            zone=zone,
+            today=now.astimezone(zone).date(),
+            profiles=profiles,
+        )
     except KeyError:
-        raise UsageError(f"there is no format {format!r}; choose auto, {', '.join(FORMATS)}") from None
+        raise UsageError(f"there is no format {format!r}; choose auto, {format_names(profiles or {})}") from None
     if not isinstance(read, FileRefused) and only_account is not None:
         strangers = sorted({one.account_no for one in read.statements} - {only_account})
         if strangers:
@@ -126,6 +148,8 @@ def load_file(
         statements=outcome.statements,
         entries=outcome.entries,
         accounts_registered=len(outcome.registered),
+        corrected=outcome.corrected,
+        superseded=outcome.superseded,
         already=outcome.result is FileResult.ALREADY_LOADED,
         refusals=outcome.refusals,
     )

@@ -25,6 +25,8 @@ class Stopwatch:
     size: int
     folder: Path
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    """Of this process, all threads: what a busy machine does not change."""
     note: str = ""
     memory_mb: float | None = None
     """Peak memory where it is not this process's own, e.g. of a server that does the work."""
@@ -32,11 +34,12 @@ class Stopwatch:
     @contextmanager
     def timed(self) -> Iterator[None]:
         """Count the time of what runs inside."""
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         try:
             yield
         finally:
             self.seconds += time.perf_counter() - started
+            self.cpu_seconds += time.process_time() - cpu_started
 
 
 Contender = Callable[[Stopwatch], None]

@@ -68,6 +68,7 @@ def commands(words: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 def test_every_command_has_help() -> None:
     assert {" ".join(words) for words in commands()} >= {
         "demo", "run", "daemon", "serve", "round", "import", "statements load", "statements coverage", "accounts list",
+        "accounts probe", "doctor",
         "accounts show", "institutions list", "institutions show", "alerts list", "alerts show", "feed", "policy list",
         "policy show", "policy check", "policy effective", "audit verify", "keys create", "keys list", "keys revoke",
         "config show", "config check", "config schema", "db upgrade",
@@ -315,7 +316,9 @@ def test_a_key_is_shown_once_kept_as_a_hash_and_revoked(tmp_path: Path) -> None:
 def test_the_configuration_is_shown_without_a_single_secret(copy: Path) -> None:
     config = copy / "escrow-monitor.toml"
     before = tomllib.loads(config.read_text(encoding="utf-8"))
-    secrets = [bank[name] for bank in before["banks"].values() for name in ("token", "consent_id")]
+    tables = [table for bank in before["banks"].values() for table in (bank, bank.get("sign", {}))]
+    secrets = [table[name] for table in tables for name in ("token", "consent_id", "key") if name in table]
+    assert len(secrets) > len(before["banks"])
     config.write_text(
         config.read_text(encoding="utf-8")
         .replace("sqlite:///escrow.db", "postgresql+psycopg://me:db-geheim@127.0.0.1:1/x")

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -34,7 +35,7 @@ from standardwebhooks.webhooks import Webhook
 
 from alerts.channels.webhook import CONTENT_TYPE
 from escrow_monitor.actions.api_keys import create_key
-from escrow_monitor.actions.import_registry import import_registry
+from escrow_monitor.actions.import_files import import_file
 from escrow_monitor.domain.institutions import uscc_check_character
 from escrow_monitor.settings import load_settings
 from escrow_monitor.web.ports import ANSWER_AGE_SECONDS_MAX
@@ -443,8 +444,8 @@ def house(database_url: str, tmp_path: Path) -> Iterator[House]:
         app = assemble(load_settings(config, {}), clock=clock)
         try:
             for kind, text in (("institutions", INSTITUTIONS), ("accounts", ACCOUNTS)):
-                done = import_registry(
-                    app.database, kind=kind, content=text.encode("gb18030"), filename=f"{kind}.csv", dry_run=False,
+                done = import_file(
+                    app.database, kind=kind, stream=BytesIO(text.encode("gb18030")), filename=f"{kind}.csv",
                     actor="test", now=clock.now(),
                 )
                 assert not done.bad_rows

@@ -247,7 +247,7 @@ def test_an_account_shows_text_and_fen_and_unknown_as_null(site: Site) -> None:
     assert (account["balance"], account["balance_fen"]) == ("83120.01", 8312001)
     assert (account["required"], account["standing"], account["level"]) == ("100000.00", "breached", "red")
     assert account["institution"] == "远航英语培训中心"
-    assert account["booked"] is None
+    assert account["booked"] is account["closing"] is account["held"] is account["available"] is None
     assert account["last_refusal"] == "timeout"
 
 

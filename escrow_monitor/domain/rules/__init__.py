@@ -16,6 +16,8 @@ from escrow_monitor.domain.policy import EffectivePolicy
 from escrow_monitor.domain.positions import Position
 from escrow_monitor.domain.rules import (
     account_status,
+    corrected_statement,
+    external_check,
     feed_gap,
     floor,
     freshness,
@@ -33,5 +35,7 @@ RULES: tuple[Rule, ...] = (
     outflow_cap.examine,
     freshness.examine,
     feed_gap.examine,
+    external_check.examine,
+    corrected_statement.examine,
     account_status.examine,
 )

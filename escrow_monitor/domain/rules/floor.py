@@ -10,6 +10,7 @@ from typing import TypeAlias
 from escrow_monitor.domain.accounts import BalanceKind, Known, Purpose, Unknown
 from escrow_monitor.domain.calendar import CalendarUnknown
 from escrow_monitor.domain.findings import Finding, Level, Sentence, Standing, Value, account_subject
+from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.policy import EffectivePolicy
 from escrow_monitor.domain.positions import Position
 from escrow_monitor.domain.shortfall import Compared, NotCompared, Why, floor_state, is_late, top_up_by
@@ -40,6 +41,31 @@ def examine(position: Position, policy: EffectivePolicy, now: datetime) -> tuple
     if state.below_since is None:
         return (_holds(state, policy, position, subject),)
     return (_below(state, policy, position, subject, since=state.below_since),)
+
+
+def quiet_from(position: Position, policy: EffectivePolicy, now: datetime) -> Money | None:
+    """From which booked balance on, of the same kind and day, this rule concludes the same and nobody need hear of it.
+
+    To be asked of a position that `examine` found to be met. None where nothing of the kind can be said: the balance
+    that counts is not the newest, something is held, its age in hours counts, or the floor leans on sums over contracts
+    (other accounts of the institution may cover them).
+    """
+    try:
+        state = floor_state(position, policy, now)
+    except CalendarUnknown:
+        return None
+    if isinstance(state, NotCompared) or state.below_since is not None or state.stated is not position.booked:
+        return None
+    if state.balance.minor_units != state.stated.amount.minor_units:
+        return None
+    intraday = state.stated.kind is BalanceKind.BOOKED_INTRADAY
+    if intraday and policy.freshness.terms.intraday_hours_max is not None:
+        return None
+    if any(part.obligation_fen is not None for part in state.required.parts):
+        return None
+    floor = state.floor.minor_units
+    numerator, denominator, _mildest = _steps(policy)[1][-1]
+    return Money(max(floor, -(-floor * numerator // denominator)), state.floor.currency)
 
 
 def _holds(state: Compared, policy: EffectivePolicy, position: Position, subject: str) -> Finding:

@@ -1,4 +1,8 @@
-"""Much money leaving in one entry or one day is reported (R03)."""
+"""Much money leaving in one entry or one day is reported (R03).
+
+What a reversal took back did not leave, nor what went to another supervised account of the institution: the latter is
+named beside what did.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +30,17 @@ def examine(position: Position, policy: EffectivePolicy, now: datetime) -> tuple
 def _examine_day(position: Position, day: DayFlow, policy: EffectivePolicy, now: datetime) -> Finding:
     currency = position.account.currency
     level: Level | None = None
-    standing, sentence = Standing.MET, _SMALL
+    own = bool(day.own_debits_fen)
+    standing, sentence = Standing.MET, _SMALL_OWN if own else _SMALL
     values: dict[str, Value] = {
         "on": day.on,
         "debits": Money(day.debits_fen, currency),
         "largest_debit": Money(day.largest_debit_fen, currency),
         "previous_closing": None if day.previous_closing_fen is None else Money(day.previous_closing_fen, currency),
     }
+    if own:
+        values["own_debits"] = Money(day.own_debits_fen, currency)
+        values["booked_debits"] = Money(day.debits_fen + day.own_debits_fen, currency)
     for clause in policy.large_debits:
         terms = clause.terms
         moved = day.debits_fen if terms.per is Per.DAY else day.largest_debit_fen
@@ -40,11 +48,11 @@ def _examine_day(position: Position, day: DayFlow, policy: EffectivePolicy, now:
         passed = [limit for limit in limits if moved > limit]
         if passed and (level is None or terms.level.rank > level.rank):
             level, standing = terms.level, Standing.BREACHED
-            sentence = _large(terms.per, clause.basis)
+            sentence = _large(terms.per, clause.basis, own)
             values["limit"] = Money(max(passed), currency)
             values["clause"], values["verified"] = clause.id, clause.verified
         elif not all_known and standing is Standing.MET:
-            standing, sentence = Standing.UNKNOWN, _NOT_KNOWN
+            standing, sentence = Standing.UNKNOWN, _NOT_KNOWN_OWN if own else _NOT_KNOWN
             values["clause"] = clause.id
     return Finding(
         rule=RULE, subject=account_subject(position.account.account_no), period=day.on.isoformat(), standing=standing,
@@ -72,25 +80,41 @@ def _limits(clause: Clause[LargeDebit], day: DayFlow, currency: str) -> tuple[li
 
 
 @lru_cache(maxsize=256)
-def _large(per: Per, basis: Sentence) -> Sentence:
+def _large(per: Per, basis: Sentence, own: bool) -> Sentence:
+    zh_left, en_left = (_LEFT_OWN if own else _LEFT)
     zh, en = (text.replace("{", "{{").replace("}", "}}") for text in (basis.zh, basis.en))
     if per is Per.DAY:
         return Sentence(
-            zh="{on} 共支出 {debits}，超过单日限额 {limit}（前日余额 {previous_closing}；条款 {clause}，"
+            zh=zh_left + "，超过单日限额 {limit}（前日余额 {previous_closing}；条款 {clause}，"
             + zh + "）；请核实用途与审批",
-            en="{debits} left on {on}, more than the day's limit of {limit} (the closing before was "
+            en=en_left + ", more than the day's limit of {limit} (the closing before was "
             "{previous_closing}; clause {clause}, " + en + "); ask what for and who approved it",
         )
     return Sentence(
-        zh="{on} 单笔支出 {largest_debit}，超过单笔限额 {limit}（条款 {clause}，" + zh + "）；请核实用途与审批",
+        zh="{on} 单笔支出 {largest_debit}，超过单笔限额 {limit}（条款 {clause}，" + zh + "）"
+        + ("；" + zh_left if own else "") + "；请核实用途与审批",
         en="one debit of {largest_debit} on {on}, more than the limit of {limit} (clause {clause}, " + en + "); "
-        "ask what for and who approved it",
+        + (en_left + "; " if own else "") + "ask what for and who approved it",
     )
 
 
-_SMALL = Sentence(zh="{on} 共支出 {debits}，未超过限额", en="{debits} left on {on}, within the limits")
-_NOT_KNOWN = Sentence(
-    zh="{on} 共支出 {debits}，前日余额 {previous_closing} 或币种不明，无法按条款 {clause} 判断",
-    en="{debits} left on {on}; the closing before ({previous_closing}) or the currency does not let clause {clause} "
-    "decide",
+_LEFT = ("{on} 共支出 {debits}", "{debits} left on {on}")
+_LEFT_OWN = (
+    "{on} 共支出 {booked_debits}，其中 {own_debits} 转入本机构其他监管账户，其余 {debits}",
+    "of {booked_debits} booked out on {on}, {own_debits} went to the institution's own escrow account, {debits} left",
 )
+
+
+def _small(left: tuple[str, str]) -> Sentence:
+    return Sentence(zh=left[0] + "，未超过限额", en=left[1] + ", within the limits")
+
+
+def _not_known(left: tuple[str, str]) -> Sentence:
+    return Sentence(
+        zh=left[0] + "，前日余额 {previous_closing} 或币种不明，无法按条款 {clause} 判断",
+        en=left[1] + "; the closing before ({previous_closing}) or the currency does not let clause {clause} decide",
+    )
+
+
+_SMALL, _SMALL_OWN = _small(_LEFT), _small(_LEFT_OWN)
+_NOT_KNOWN, _NOT_KNOWN_OWN = _not_known(_LEFT), _not_known(_LEFT_OWN)

@@ -57,6 +57,8 @@ class AccountView(BaseModel):
     checked_at: datetime | None
     booked: BalanceView | None
     closing: BalanceView | None
+    held: BalanceView | None
+    available: BalanceView | None
     last_answer_at: datetime | None
     last_refusal: str | None
     findings: list[dict[str, object]]
@@ -100,7 +102,8 @@ def account_view(item: CheckedAccount) -> AccountView:
         required=money_text(standing.required_fen, account.currency), required_fen=standing.required_fen,
         required_complete=standing.required_complete, balance=money_text(standing.balance_fen, account.currency),
         balance_fen=standing.balance_fen, below_since=standing.below_since, checked_at=item.checked_at,
-        booked=balance_view(item.booked), closing=balance_view(item.closing), last_answer_at=item.last_answer_at,
+        booked=balance_view(item.booked), closing=balance_view(item.closing),
+        held=balance_view(item.held), available=balance_view(item.available), last_answer_at=item.last_answer_at,
         last_refusal=item.last_refusal.value if item.last_refusal else None,
         findings=[dict(finding) for finding in standing.findings],
     )
