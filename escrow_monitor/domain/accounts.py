@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from escrow_monitor.domain.money import Money
 
@@ -78,8 +78,7 @@ class Reading:
     raw_sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class Known(NamedTuple):
     """A balance somebody stated."""
 
     amount: Money

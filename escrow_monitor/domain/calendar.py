@@ -31,6 +31,8 @@ class WorkingCalendar(Protocol):
 
     def is_working_day(self, day: date) -> bool: ...
 
+    def __hash__(self) -> int: ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChinaCalendar:

@@ -1,8 +1,11 @@
 """The clauses a policy pack is made of: what each kind says, where it comes from, when and to whom it applies.
 
-    floor kinds     FIXED, RATIO_WINDOW        the floor is the largest of those in force
+    floor kinds     FIXED, RATIO_WINDOW, FULL_LIABILITY, PERIOD_FEES, SCHEDULE
+                                               the floor is the largest of those in force
     flow kinds      OUTFLOW_CAP, LARGE_DEBIT
     clock kinds     TOP_UP, FRESHNESS, FEED_GAP
+    family kinds    LESSON_CONFIRMATION, REFUND_ANSWER, REFUND_PAYMENT, SEVEN_DAY_RIGHT
+                                               what runs between a family and an institution, whatever the account
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from fractions import Fraction
 from typing import Generic, TypeAlias, TypeVar
 
 from escrow_monitor.domain.accounts import Mode, Purpose
+from escrow_monitor.domain.contracts import DeadlineUnit
 from escrow_monitor.domain.findings import Level, Sentence
 from escrow_monitor.domain.institutions import InstitutionKind
 from escrow_monitor.domain.money import Money
@@ -24,11 +28,18 @@ class ClauseKind(StrEnum):
 
     FIXED = "fixed"
     RATIO_WINDOW = "ratio_window"
+    FULL_LIABILITY = "full_liability"
+    PERIOD_FEES = "period_fees"
+    SCHEDULE = "schedule"
     OUTFLOW_CAP = "outflow_cap"
     LARGE_DEBIT = "large_debit"
     TOP_UP = "top_up"
     FRESHNESS = "freshness"
     FEED_GAP = "feed_gap"
+    LESSON_CONFIRMATION = "lesson_confirmation"
+    REFUND_ANSWER = "refund_answer"
+    REFUND_PAYMENT = "refund_payment"
+    SEVEN_DAY_RIGHT = "seven_day_right"
 
 
 class Found(StrEnum):
@@ -53,6 +64,24 @@ class Per(StrEnum):
     DAY = "day"
 
 
+class RatioOf(StrEnum):
+    """What a ratio is taken of: the credits booked on the account, or the charges under the institution's contracts."""
+
+    CREDITS = "credits"
+    CHARGES = "charges"
+
+
+class DeemedFrom(StrEnum):
+    """From when silence counts as consent, once the last working day for an answer is over.
+
+    The found text says "more than n working days". `next_day`: it is consent at the end of the n-th, so from the day
+    after, be it a Saturday. `next_working_day`: only the next working day is the first beyond n.
+    """
+
+    NEXT_DAY = "next_day"
+    NEXT_WORKING_DAY = "next_working_day"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """Where a clause comes from. `remark` says what of it is a reading of ours, or what is still to be checked."""
@@ -73,12 +102,15 @@ class Applies:
     purposes: frozenset[Purpose] = frozenset()
     modes: frozenset[Mode] = frozenset()
 
-    def to(self, *, kind: InstitutionKind | None, purpose: Purpose, mode: Mode) -> bool:
-        """Whether it applies. An institution whose kind nobody has said is held to every kind's clauses."""
+    def to(self, *, kind: InstitutionKind | None, purpose: Purpose | None, mode: Mode | None) -> bool:
+        """Whether it applies. An institution whose kind nobody has said is held to every kind's clauses.
+
+        `purpose` and `mode` None: asked for the institution, whatever its accounts.
+        """
         return (
             (not self.kinds or kind is None or kind in self.kinds)
-            and (not self.purposes or purpose in self.purposes)
-            and (not self.modes or mode in self.modes)
+            and (not self.purposes or purpose is None or purpose in self.purposes)
+            and (not self.modes or mode is None or mode in self.modes)
         )
 
 
@@ -103,10 +135,33 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatioWindow:
-    """The floor is `ratio` times the credits of the last `months` calendar months, the current one included."""
+    """The floor is `ratio` times what came in over the last `months` calendar months, the current one included."""
 
     ratio: Fraction
     months: int
+    of: RatioOf = RatioOf.CREDITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FullLiability:
+    """The floor is all that is owed to families: over contracts the sum of max(0, paid - entitled - refunded)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodFees:
+    """The floor is what all students pay for one charging period of `months` calendar months."""
+
+    months: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """The floor is what a monthly release has not yet let go: nothing before the course starts, then part after part.
+
+    `parts` (30, 30, 40) are weights: 30 of 100 from the first day of the course, 60 a month later, 100 after two.
+    """
+
+    parts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +211,44 @@ class FeedGap:
     level: Level = Level.YELLOW
 
 
-Terms: TypeAlias = Fixed | RatioWindow | OutflowCap | LargeDebit | TopUp | Freshness | FeedGap
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LessonConfirmation:
+    """A family silent for more than `working_days` after the request has confirmed the lesson."""
+
+    working_days: int
+    deemed_from: DeemedFrom = DeemedFrom.NEXT_DAY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundAnswer:
+    """An institution silent for more than `working_days` after a refund was asked for has agreed to it."""
+
+    working_days: int
+    deemed_from: DeemedFrom = DeemedFrom.NEXT_DAY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundPayment:
+    """A refund must be paid within so many days of the request, by whether the course had started by then."""
+
+    days_before_start: int
+    days_after_start: int
+    unit: DeadlineUnit = DeadlineUnit.CALENDAR
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SevenDayRight:
+    """A charge can be had back in full within `days` calendar days, unless the service was known before.
+
+    It holds for charges paid while the clause is in force.
+    """
+
+    days: int
+
+
+FloorTerms: TypeAlias = Fixed | RatioWindow | FullLiability | PeriodFees | Schedule
+FamilyTerms: TypeAlias = LessonConfirmation | RefundAnswer | RefundPayment | SevenDayRight
+Terms: TypeAlias = FloorTerms | OutflowCap | LargeDebit | TopUp | Freshness | FeedGap | FamilyTerms
 T_co = TypeVar("T_co", bound=Terms, covariant=True)
 
 
@@ -193,7 +285,9 @@ class Clause(Generic[T_co]):
         return Sentence(zh=f"{where}，来源已查到", en=f"{where}, source found")
 
 
-FloorClause: TypeAlias = Clause[Fixed] | Clause[RatioWindow]
+FloorClause: TypeAlias = (
+    Clause[Fixed] | Clause[RatioWindow] | Clause[FullLiability] | Clause[PeriodFees] | Clause[Schedule]
+)
 
 NOT_VERIFIED = Sentence(zh="本地设置，来源未核实", en="local setting, source not verified")
 

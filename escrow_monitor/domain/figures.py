@@ -13,7 +13,8 @@ class Figures:
 
     `accounts` by standing; `coverage` is balance over floor in ten-thousandths, only for accounts that are not met
     and whose floor is known; `obligation_fen` is the sum of known floors by district, `shortfall_fen` what is missing
-    to them; `alerts_open` by (rule, severity); `oldest_reading_at` by bank: the `as_of` of the stalest latest balance.
+    to them; `alerts_open` by (rule, severity); `breaks_open` by what differs between a bank and our entries;
+    `oldest_reading_at` by bank: the `as_of` of the stalest latest balance.
     """
 
     accounts: Mapping[str, int] = field(default_factory=dict)
@@ -28,4 +29,5 @@ class Figures:
     audit_sequence: int = 0
     deliveries_due: int = 0
     deliveries_dead: int = 0
+    breaks_open: Mapping[str, int] = field(default_factory=dict)
     statement_gaps: int = 0

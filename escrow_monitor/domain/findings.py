@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from fractions import Fraction
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
 
 from escrow_monitor.domain.money import Money
 
@@ -51,8 +52,13 @@ class Sentence:
     en: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+_NO_VALUES: Mapping[str, Value] = MappingProxyType({})
+
+
+# A named tuple, as are others that a round builds by the hundred thousand: a frozen dataclass costs thrice that.
+
+
+class Finding(NamedTuple):
     """What one rule concluded about one account (or bank, or round) for one period.
 
     `level` is None when nobody need hear of it. `holds` is the level that an alert already open keeps although the
@@ -69,7 +75,7 @@ class Finding:
     period: str = CONTINUOUS
     level: Level | None = None
     holds: Level | None = None
-    values: Mapping[str, Value] = field(default_factory=dict)
+    values: Mapping[str, Value] = _NO_VALUES
     recheck_at: datetime | None = None
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -97,6 +98,11 @@ class Money:
 def exponent(currency: str) -> int:
     """How many minor digits a currency has (ISO 4217)."""
     return _EXPONENTS.get(currency, 2)
+
+
+def unusual_exponents() -> Mapping[str, int]:
+    """The minor digits of every currency that has not two."""
+    return _EXPONENTS
 
 
 def decimal_text(minor_units: int, currency: str) -> str:

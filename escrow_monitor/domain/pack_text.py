@@ -20,21 +20,31 @@ from escrow_monitor.domain.clauses import (
     Applies,
     Clause,
     ClauseKind,
+    DeemedFrom,
     FeedGap,
     Fixed,
     Found,
     Freshness,
+    FullLiability,
     Ladder,
     LargeDebit,
+    LessonConfirmation,
     OutflowCap,
     Pack,
     Per,
+    PeriodFees,
+    RatioOf,
     RatioWindow,
+    RefundAnswer,
+    RefundPayment,
+    Schedule,
+    SevenDayRight,
     Source,
     Terms,
     Tier,
     TopUp,
 )
+from escrow_monitor.domain.contracts import DeadlineUnit
 from escrow_monitor.domain.findings import Level, Sentence
 from escrow_monitor.domain.institutions import InstitutionKind
 from escrow_monitor.domain.money import AmountError, Money, parse_amount
@@ -44,10 +54,14 @@ _ID = re.compile(r"[a-z0-9][a-z0-9._/-]{0,79}\Z", re.ASCII)
 _JURISDICTION = re.compile(r"(?:[0-9]{6}|[A-Z]{2}(?:-[A-Z0-9]{1,3})?)\Z", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}\Z", re.ASCII)
 _RATIO = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,6})?\Z", re.ASCII)
-_FLOW_OF_HELD_MONEY = (ClauseKind.FIXED, ClauseKind.RATIO_WINDOW, ClauseKind.OUTFLOW_CAP, ClauseKind.TOP_UP)
+_FLOW_OF_HELD_MONEY = (
+    ClauseKind.FIXED, ClauseKind.RATIO_WINDOW, ClauseKind.FULL_LIABILITY, ClauseKind.PERIOD_FEES, ClauseKind.SCHEDULE,
+    ClauseKind.OUTFLOW_CAP, ClauseKind.TOP_UP,
+)
 _CURRENCY_DEFAULT = "CNY"
 _DAYS_MAX = 366
 _MONTHS_MAX = 24
+_PART_MAX = 1000
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -179,10 +193,20 @@ def _fixed(table: _Table, currency: str) -> Fixed:
 
 
 def _ratio_window(table: _Table, _currency: str) -> RatioWindow:
-    of = table.text("of") if "of" in table else "credits"
-    if of != "credits":
-        table.fault(f"of = {of!r} cannot be computed: only of = 'credits', the credits booked on the account")
-    return RatioWindow(ratio=table.ratio("ratio"), months=table.count("months", low=1, high=_MONTHS_MAX))
+    of = table.one_of("of", RatioOf) if "of" in table else RatioOf.CREDITS
+    return RatioWindow(ratio=table.ratio("ratio"), months=table.count("months", low=1, high=_MONTHS_MAX), of=of)
+
+
+def _full_liability(_table: _Table, _currency: str) -> FullLiability:
+    return FullLiability()
+
+
+def _period_fees(table: _Table, _currency: str) -> PeriodFees:
+    return PeriodFees(months=table.count("months", low=1, high=_MONTHS_MAX))
+
+
+def _schedule(table: _Table, _currency: str) -> Schedule:
+    return Schedule(parts=table.counts("parts", high=_PART_MAX))
 
 
 def _outflow_cap(table: _Table, _currency: str) -> OutflowCap:
@@ -222,14 +246,45 @@ def _feed_gap(table: _Table, _currency: str) -> FeedGap:
     return FeedGap(working_days=table.count("working_days", low=0), level=table.level(Level.YELLOW))
 
 
+def _lesson_confirmation(table: _Table, _currency: str) -> LessonConfirmation:
+    return LessonConfirmation(working_days=table.count("working_days", low=1), deemed_from=_deemed_from(table))
+
+
+def _refund_answer(table: _Table, _currency: str) -> RefundAnswer:
+    return RefundAnswer(working_days=table.count("working_days", low=1), deemed_from=_deemed_from(table))
+
+
+def _deemed_from(table: _Table) -> DeemedFrom:
+    return table.one_of("deemed_from", DeemedFrom) if "deemed_from" in table else DeemedFrom.NEXT_DAY
+
+
+def _refund_payment(table: _Table, _currency: str) -> RefundPayment:
+    return RefundPayment(
+        days_before_start=table.count("days_before_start", low=0),
+        days_after_start=table.count("days_after_start", low=0),
+        unit=table.one_of("unit", DeadlineUnit) if "unit" in table else DeadlineUnit.CALENDAR,
+    )
+
+
+def _seven_day_right(table: _Table, _currency: str) -> SevenDayRight:
+    return SevenDayRight(days=table.count("days", low=1))
+
+
 _TERMS: Mapping[ClauseKind, Callable[[_Table, str], Terms]] = {
     ClauseKind.FIXED: _fixed,
     ClauseKind.RATIO_WINDOW: _ratio_window,
+    ClauseKind.FULL_LIABILITY: _full_liability,
+    ClauseKind.PERIOD_FEES: _period_fees,
+    ClauseKind.SCHEDULE: _schedule,
     ClauseKind.OUTFLOW_CAP: _outflow_cap,
     ClauseKind.LARGE_DEBIT: _large_debit,
     ClauseKind.TOP_UP: _top_up,
     ClauseKind.FRESHNESS: _freshness,
     ClauseKind.FEED_GAP: _feed_gap,
+    ClauseKind.LESSON_CONFIRMATION: _lesson_confirmation,
+    ClauseKind.REFUND_ANSWER: _refund_answer,
+    ClauseKind.REFUND_PAYMENT: _refund_payment,
+    ClauseKind.SEVEN_DAY_RIGHT: _seven_day_right,
 }
 
 
@@ -297,6 +352,16 @@ class _Table:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             self.fault(f"{key} must be a whole number from {low} to {high}, not {value!r}")
         return value
+
+    def counts(self, key: str, *, high: int) -> tuple[int, ...]:
+        """A list of whole numbers above zero, at least one."""
+        value = self.value(key)
+        if (
+            not isinstance(value, list) or not value
+            or not all(isinstance(each, int) and not isinstance(each, bool) and 1 <= each <= high for each in value)
+        ):
+            self.fault(f"{key} must be a list of whole numbers from 1 to {high} such as [30, 30, 40], not {value!r}")
+        return tuple(value)
 
     def ratio(self, key: str, default: Fraction | None = None) -> Fraction:
         """An exact decimal. It stands in quotes, because a bare 0.2 in TOML is binary and not exactly 0.2."""

@@ -1,6 +1,6 @@
 """Which clauses hold for an account on a day: the packs from its district up to the nation, put together.
 
-    000000 nation    freshness, feed gap, top-up, large debit
+    000000 nation    freshness, feed gap, top-up, large debit, the families' clocks
     510000 province      (no pack)
     510300 Zigong        ratio window 20 %          -> EffectivePolicy for 510302 on 2026-11-20
 """
@@ -24,17 +24,27 @@ from escrow_monitor.domain.clauses import (
     Applies,
     Clause,
     ClauseKind,
+    DeemedFrom,
+    FamilyTerms,
     FeedGap,
     Fixed,
     FloorClause,
     Found,
     Freshness,
+    FullLiability,
     Ladder,
     LargeDebit,
+    LessonConfirmation,
     OutflowCap,
     Pack,
     Per,
+    PeriodFees,
+    RatioOf,
     RatioWindow,
+    RefundAnswer,
+    RefundPayment,
+    Schedule,
+    SevenDayRight,
     Source,
     Terms,
     Tier,
@@ -46,9 +56,11 @@ from escrow_monitor.domain.pack_text import parse_pack
 from escrow_monitor.errors import PolicyError
 
 __all__ = [
-    "LADDER_DEFAULT", "NATION", "NOT_VERIFIED", "Applies", "Clause", "ClauseKind", "EffectivePolicy", "FeedGap",
-    "Fixed", "FloorClause", "Found", "Freshness", "Ladder", "LargeDebit", "OutflowCap", "Pack", "Per", "PolicyBook",
-    "RatioWindow", "Source", "Terms", "Tier", "TopUp", "ancestry", "parse_pack",
+    "LADDER_DEFAULT", "NATION", "NOT_VERIFIED", "Applies", "Clause", "ClauseKind", "DeemedFrom", "EffectivePolicy",
+    "FeedGap", "Fixed", "FloorClause", "Found", "Freshness", "FullLiability", "Ladder", "LargeDebit",
+    "LessonConfirmation", "OutflowCap", "Pack", "Per", "PeriodFees", "PolicyBook", "RatioOf", "RatioWindow",
+    "RefundAnswer", "RefundPayment", "RefundTerms", "Schedule", "SevenDayRight", "Source", "Terms", "Tier", "TopUp",
+    "ancestry", "parse_pack",
 ]
 
 NATION = "000000"
@@ -76,12 +88,23 @@ _FRESHNESS_DEFAULT = Clause(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundTerms:
+    """What the law says between families and institutions on a day; None where nothing was found or set."""
+
+    confirmation: Clause[LessonConfirmation] | None = None
+    answer: Clause[RefundAnswer] | None = None
+    payment: Clause[RefundPayment] | None = None
+    seven_day: Clause[SevenDayRight] | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EffectivePolicy:
     """What holds for one account on one day. Shared by all accounts alike, so it is compared by identity.
 
     `pack_ids` run from the nation to the place. `clauses` are all in force; the typed fields sort them: every floor
-    clause counts and the largest governs, every flow clause counts, of the clock clauses the most local holds.
+    clause counts and the largest governs, every flow clause counts, of the clock clauses and each of the
+    `refund_terms` the most local holds.
     `last_change_on` is the newest day, not after `on`, on which a clause began or had ended, `next_change_on` the next
     such day. `missing_pack` names a pack that the institution is registered under and nobody has loaded: its floor is
     then not known.
@@ -103,6 +126,7 @@ class EffectivePolicy:
     last_change_on: date | None = None
     next_change_on: date | None = None
     missing_pack: str | None = None
+    refund_terms: RefundTerms = RefundTerms()
 
     @property
     def red_after_working_days(self) -> int | None:
@@ -135,8 +159,10 @@ class PolicyBook:
             raise PolicyError(f"no policy pack {pack_id!r} is loaded; {hint}")
         return self.packs[pack_id]
 
-    def effective(self, *, institution: Institution | None, account: Account, on: date) -> EffectivePolicy:
+    def effective(self, *, institution: Institution | None, account: Account | None, on: date) -> EffectivePolicy:
         """Put together what holds for this account on this day (the local day of the jurisdiction).
+
+        Without an account: for the institution and its families, whatever its accounts are.
 
         The chain is nation, province, city, district by the institution's GB/T 2260 code; a pack named in
         `institution.policy` takes the place of the chain's local end. Nobody's account is held to the nation's alone.
@@ -144,7 +170,8 @@ class PolicyBook:
         district, named, kind = (
             (None, None, None) if institution is None else (institution.district, institution.policy, institution.kind)
         )
-        key = (district, named, kind, account.purpose, account.mode, on)
+        purpose, mode = (None, None) if account is None else (account.purpose, account.mode)
+        key = (district, named, kind, purpose, mode, on)
         known = self._effective.get(key)
         if known is None:
             if len(self._effective) >= EFFECTIVE_POLICIES_MAX:
@@ -152,7 +179,7 @@ class PolicyBook:
             chain, missing = self._chain(district, named)
             applying = [
                 clause for pack in chain for clause in pack.clauses
-                if clause.applies.to(kind=kind, purpose=account.purpose, mode=account.mode)
+                if clause.applies.to(kind=kind, purpose=purpose, mode=mode)
             ]
             known = self._effective[key] = _put_together(chain, applying, on=on, missing=missing)
         return known
@@ -168,6 +195,21 @@ class PolicyBook:
                         return None
                     least = amount.minor_units if least is None else min(least, amount.minor_units)
         return least
+
+    @property
+    def has_one_timetable(self) -> bool:
+        """Whether every account has the same calendar, zone and deadline for a day's final balance."""
+        def of(name: str, default: str) -> set[str]:
+            # What a place does not say is the nation's; what the nation does not say, the default.
+            said = {value for pack in self.packs.values() if (value := getattr(pack, name)) is not None}
+            nation_says = any(getattr(pack, name) is not None for pack in self._by_jurisdiction.get(NATION, ()))
+            return said if nation_says else {*said, default}
+
+        deadlines = {
+            clause.terms.final_by for pack in self.packs.values() for clause in pack.clauses
+            if isinstance(clause.terms, Freshness)
+        } | {_FRESHNESS_DEFAULT.terms.final_by}
+        return max(len(of("calendar", CALENDAR_DEFAULT)), len(of("zone", ZONE_DEFAULT)), len(deadlines)) == 1
 
     def _chain(self, district: str | None, named: str | None) -> tuple[list[Pack], str | None]:
         if named is None:
@@ -208,7 +250,10 @@ def _put_together(
         calendar=calendar_for(_last(pack.calendar for pack in chain) or CALENDAR_DEFAULT),
         zone=ZoneInfo(zone),
         jurisdiction=chain[-1].jurisdiction if chain else NATION,
-        floor_clauses=(*_of(clauses, Fixed), *_of(clauses, RatioWindow)),
+        floor_clauses=(
+            *_of(clauses, Fixed), *_of(clauses, RatioWindow), *_of(clauses, FullLiability), *_of(clauses, PeriodFees),
+            *_of(clauses, Schedule),
+        ),
         outflow_caps=_of(clauses, OutflowCap),
         large_debits=_of(clauses, LargeDebit),
         top_up=_most_local(_of(clauses, TopUp)),
@@ -217,6 +262,12 @@ def _put_together(
         last_change_on=max((day for day in changes if day <= on), default=None),
         next_change_on=min((day for day in changes if day > on), default=None),
         missing_pack=missing,
+        refund_terms=RefundTerms(
+            confirmation=_most_local(_of(clauses, LessonConfirmation)),
+            answer=_most_local(_of(clauses, RefundAnswer)),
+            payment=_most_local(_of(clauses, RefundPayment)),
+            seven_day=_most_local(_of(clauses, SevenDayRight)),
+        ),
     )
 
 
@@ -240,6 +291,8 @@ def _last(values: Iterable[L | None]) -> L | None:
 
 
 def _changes(clauses: list[Clause[Terms]]) -> list[date]:
+    # What runs between families and institutions changes nothing for an account and its floor.
+    clauses = [clause for clause in clauses if not isinstance(clause.terms, FamilyTerms)]
     begins = [clause.effective_from for clause in clauses]
     # A clause is in force on its last day, so the change shows the day after.
     return begins + [clause.effective_to + timedelta(days=1) for clause in clauses if clause.effective_to is not None]

@@ -3,6 +3,7 @@
     FIXED          50,000.00                                  whole
     RATIO_WINDOW   0.20 x credits of Sep, Oct, Nov            whole if every working day of them is covered,
                                                               else a lower bound: more credits only raise it
+    FULL_LIABILITY what is owed to families                   whole if every contract is recorded
     required = the largest; whole only if every clause is
 """
 
@@ -13,9 +14,18 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
-from escrow_monitor.domain.clauses import Fixed, FloorClause, RatioWindow
+from escrow_monitor.domain.clauses import (
+    Fixed,
+    FloorClause,
+    FullLiability,
+    PeriodFees,
+    RatioOf,
+    RatioWindow,
+    Schedule,
+)
 from escrow_monitor.domain.findings import Sentence, Value, as_text
 from escrow_monitor.domain.money import Money
+from escrow_monitor.domain.obligation import ObligationFacts
 from escrow_monitor.domain.policy import EffectivePolicy
 from escrow_monitor.domain.positions import Position
 from escrow_monitor.domain.timetable import any_working_day
@@ -26,7 +36,9 @@ from escrow_monitor.domain.timetable import any_working_day
 class RequiredPart(NamedTuple):
     """What one clause demands of an account in `currency`. `amount` None: not known; not `complete`: at least that.
 
-    Where entries were counted: their `credits_fen` from `credits_from` to `credits_to`, the last day covered.
+    Where entries were counted: their `credits_fen` from `credits_from` to `credits_to`, the last day covered. Where
+    contracts were: the `obligation_fen` at the end of `obligation_on` that `elsewhere_fen` in other accounts covers in
+    part; of charges, those since `credits_from`.
     """
 
     clause: FloorClause
@@ -37,6 +49,9 @@ class RequiredPart(NamedTuple):
     credits_fen: int | None = None
     credits_from: date | None = None
     credits_to: date | None = None
+    obligation_fen: int | None = None
+    obligation_on: date | None = None
+    elsewhere_fen: int | None = None
 
     @property
     def values(self) -> dict[str, Value]:
@@ -46,11 +61,15 @@ class RequiredPart(NamedTuple):
             "amount": self.amount,
             "clause_amount": terms.tiers[-1].amount if isinstance(terms, Fixed) else None,
             "ratio": terms.ratio if isinstance(terms, RatioWindow) else None,
-            "months": terms.months,
+            "months": terms.months if isinstance(terms, Fixed | RatioWindow | PeriodFees) else None,
+            "parts": ", ".join(str(part) for part in terms.parts) if isinstance(terms, Schedule) else None,
             "currency": self.currency,
-            "credits": None if self.credits_fen is None else Money(self.credits_fen, self.currency),
+            "credits": _money(self.credits_fen, self.currency),
             "credits_from": self.credits_from,
             "credits_to": self.credits_to,
+            "obligation": _money(self.obligation_fen, self.currency),
+            "obligation_on": self.obligation_on,
+            "elsewhere": _money(self.elsewhere_fen, self.currency),
         }
 
     @property
@@ -97,7 +116,7 @@ def required_balance(
     complete, leans = True, False
     for part in parts:
         complete = complete and part.complete
-        leans = leans or part.clause.terms.months > 0
+        leans = leans or part.credits_from is not None
         if part.amount is not None and (
             best is None or best.amount is None or part.amount.minor_units > best.amount.minor_units
         ):
@@ -121,6 +140,8 @@ def _part(
             )
         if not terms.months:
             return RequiredPart(clause=clause, amount=amount, complete=True, sentence=_FIXED, currency=currency)
+    elif not isinstance(terms, RatioWindow) or terms.of is RatioOf.CHARGES:
+        return _of_contracts(clause, position, on, expected_to)
     months, first = window(on.year, on.month, terms.months)
     credited = _credits(position, months)
     if credited is None:
@@ -143,6 +164,37 @@ def _part(
         clause=clause, amount=amount, complete=covered, sentence=sentence, currency=currency, credits_fen=credited,
         credits_from=first, credits_to=position.entries_to,
     )
+
+
+def _of_contracts(clause: FloorClause, position: Position, on: date, expected_to: date) -> RequiredPart:
+    """What a clause demands by the contracts recorded, less what lies in the institution's other accounts for it."""
+    facts, currency = position.obligations, position.account.currency
+    owed = None if facts is None or facts.currency != currency else _owed(clause, facts, on)
+    part = RequiredPart(clause=clause, amount=None, complete=False, sentence=_NO_CONTRACTS, currency=currency)
+    if facts is None or owed is None:
+        return part
+    elsewhere = facts.elsewhere
+    part = part._replace(obligation_fen=owed, obligation_on=facts.on, elsewhere_fen=elsewhere)
+    if elsewhere is None:
+        return part._replace(sentence=_ELSEWHERE_UNKNOWN)
+    # Sums older than the last day that can be known say too little: contracts may have been signed since.
+    complete = facts.complete and facts.on >= expected_to
+    return part._replace(
+        amount=Money(max(0, owed - elsewhere), currency), complete=complete,
+        sentence=_OWED[type(clause.terms), complete, elsewhere > 0],
+    )
+
+
+def _owed(clause: FloorClause, facts: ObligationFacts, on: date) -> int | None:
+    """The sum over contracts that a clause speaks of; None where it is not recorded."""
+    terms = clause.terms
+    if isinstance(terms, FullLiability):
+        return facts.full_liability
+    if isinstance(terms, RatioWindow):
+        months, _ = window(on.year, on.month, terms.months)
+        charges = facts.charges
+        return None if charges is None else share(sum(charges.get(month, 0) for month in months), terms.ratio)
+    return facts.by_clause.get(clause.id)
 
 
 @lru_cache(maxsize=4096)
@@ -188,6 +240,10 @@ def _credits(position: Position, months: tuple[str, ...]) -> int | None:
     return sum(flows[month].credits_fen for month in months if month in flows)
 
 
+def _money(minor_units: int | None, currency: str) -> Money | None:
+    return None if minor_units is None else Money(minor_units, currency)
+
+
 def _before(day: date) -> date:
     return date.fromordinal(day.toordinal() - 1)
 
@@ -221,3 +277,36 @@ _TIER_AT_LEAST = Sentence(
     zh="至少 {amount}：按自 {credits_from} 起已知入账额 {credits} 的档次，期间流水不全",
     en="at least {amount}, the tier for the known credits of {credits} from {credits_from}; not every day is covered",
 )
+_NO_CONTRACTS = Sentence(
+    zh="尚无本条款所需的合同数据，应存金额未知",
+    en="the contracts that this clause needs are not recorded, so it is not known",
+)
+_ELSEWHERE_UNKNOWN = Sentence(
+    zh="按合同共须存放 {obligation}，由机构多个账户共同承担，其他账户的余额未知，本账户应存金额未知",
+    en="{obligation} by the contracts lie on several accounts together; what the others hold is not known, so neither "
+    "is the part of this one",
+)
+_OWED_BY = {
+    FullLiability: ("未消课、未退费的金额", "all that is paid for, not yet taught and not paid back,"),
+    PeriodFees: ("全部学员 {months} 个月的学费", "the fees of all students for {months} months"),
+    Schedule: ("按 {parts} 逐月拨付尚未拨付的金额", "what the monthly release of {parts} has not let go"),
+    RatioWindow: ("{ratio} × 最近 {months} 个自然月的缴费", "{ratio} x the charges of {months} calendar months"),
+}
+
+
+def _owed_sentence(zh: str, en: str, complete: bool, elsewhere: bool) -> Sentence:
+    zh_least, en_least = ("", "") if complete else ("至少 ", "at least ")
+    zh_gap, en_gap = ("", "") if complete else ("，合同数据不全", "; not every contract is recorded")
+    zh_rest, en_rest = ("，其他账户存有 {elsewhere}", " less {elsewhere} in other accounts") if elsewhere else ("", "")
+    return Sentence(
+        zh=f"{zh_least}{{amount}}：截至 {{obligation_on}}，{zh}为 {{obligation}}{zh_rest}{zh_gap}",
+        en=f"{en_least}{{amount}}: {en} at the end of {{obligation_on}}, {{obligation}}{en_rest}{en_gap}",
+    )
+
+
+_OWED = {
+    (terms, complete, elsewhere): _owed_sentence(zh, en, complete, elsewhere)
+    for terms, (zh, en) in _OWED_BY.items()
+    for complete in (True, False)
+    for elsewhere in (True, False)
+}

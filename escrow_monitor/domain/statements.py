@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -37,9 +38,11 @@ class RefusalReason(StrEnum):
     SERVER_ERROR = "server_error"
     UNEXPECTED_STATUS = "unexpected_status"
     CIRCUIT_OPEN = "circuit_open"
+    OUTSIDE_HOURS = "outside_hours"
     TOO_LARGE = "too_large"
     NOT_CONFIGURED = "not_configured"
     # what was in it
+    BAD_SIGNATURE = "bad_signature"
     MALFORMED = "malformed"
     MISSING_FIELD = "missing_field"
     BAD_AMOUNT = "bad_amount"
@@ -80,7 +83,8 @@ class Entry:
     """One booked movement. `amount` is signed: credits above zero, debits below.
 
     Identical twins are two entries: `occurrence` counts them from 1 within (account, day, amount, reference, text).
-    `counterparty_sha256` stands for the other side, whose name is never kept.
+    `counterparty_sha256` stands for the other side, whose name is never kept; `counterparty_account_sha256` is the
+    `account_digest` of its account number alone, where the bank gives one: it tells an institution's own accounts.
     """
 
     account_no: str
@@ -92,6 +96,7 @@ class Entry:
     occurrence: int = 1
     reversal: bool = False
     counterparty_sha256: str | None = None
+    counterparty_account_sha256: str | None = None
 
     @property
     def identity(self) -> tuple[str, date, int, str, str]:
@@ -104,7 +109,8 @@ class Statement:
     """What one message says of one account. `opening` and `closing` are None in notices and intraday reports.
 
     Pages of one statement are joined by the reader: a Statement is whole. `covers_from` to `covers_to`, both included,
-    are the days it accounts for. `where` says file and line or path for people.
+    are the days it accounts for. `where` says file and line or path for people. `opening_derived`: the bank stated the
+    closing and the entries alone; that it ties says nothing, only the day before can confirm it.
     """
 
     account_no: str
@@ -120,11 +126,18 @@ class Statement:
     entries: tuple[Entry, ...]
     where: str
     available: Money | None = None
+    opening_derived: bool = False
 
     @property
     def final(self) -> bool:
         """Whether its days count as covered: an end-of-day statement with both balances."""
         return self.kind is StatementKind.END_OF_DAY and self.opening is not None and self.closing is not None
+
+
+def account_digest(number: str | None) -> str | None:
+    """What stands for an account number; None where there is none. Blanks and case say nothing."""
+    plain = "".join(number.split()).upper() if number else ""
+    return hashlib.sha256(plain.encode()).hexdigest() if plain else None
 
 
 def numbered(entries: Iterable[Entry]) -> tuple[Entry, ...]:

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from escrow_monitor.domain.accounts import Account, Purpose
+from escrow_monitor.domain.accounts import Account, Mode, Purpose
+from escrow_monitor.domain.clauses import FloorTerms
+from escrow_monitor.domain.contracts import DeadlineUnit
 from escrow_monitor.domain.findings import Level
-from escrow_monitor.domain.institutions import Institution
+from escrow_monitor.domain.institutions import Institution, InstitutionKind
 from escrow_monitor.domain.money import Money
-from escrow_monitor.domain.policy import NOT_VERIFIED, Fixed, Found, PolicyBook, RatioWindow
+from escrow_monitor.domain.policy import (
+    NOT_VERIFIED,
+    DeemedFrom,
+    Fixed,
+    Found,
+    FullLiability,
+    LessonConfirmation,
+    PolicyBook,
+    RatioWindow,
+    RefundAnswer,
+    RefundPayment,
+    Schedule,
+    SevenDayRight,
+)
 from escrow_monitor.errors import PolicyError
 from escrow_monitor.policies import PACK_BYTES_MAX, load_pack, load_policies
 
@@ -51,8 +67,71 @@ def test_verified_means_that_the_source_was_read_and_is_named(book: PolicyBook) 
 
 def test_the_nation_names_no_floor_and_none_of_its_defaults_is_called_law(book: PolicyBook) -> None:
     nation = book.pack("cn-000000")
-    assert not [clause for clause in nation.clauses if isinstance(clause.terms, Fixed | RatioWindow)]
-    assert not [clause for clause in nation.clauses if clause.verified]
+    assert not [clause for clause in nation.clauses if isinstance(clause.terms, FloorTerms)]
+    read = {clause.id for clause in nation.clauses if clause.verified}
+    assert read == {"cn-000000/lesson-confirmation", "cn-000000/refund-answer", "cn-000000/seven-day-right"}
+
+
+def test_the_platforms_clocks_and_the_seven_day_right_hold_everywhere(book: PolicyBook) -> None:
+    terms = book.effective(institution=institution("510302"), account=None, on=date(2026, 11, 20)).refund_terms
+    assert terms.confirmation is not None
+    assert terms.confirmation.terms == LessonConfirmation(working_days=15, deemed_from=DeemedFrom.NEXT_DAY)
+    assert terms.answer is not None
+    assert terms.answer.terms == RefundAnswer(working_days=5, deemed_from=DeemedFrom.NEXT_DAY)
+    assert terms.seven_day is not None
+    assert (terms.seven_day.terms, terms.seven_day.effective_from) == (SevenDayRight(days=7), date(2025, 5, 1))
+    assert terms.seven_day.source.document_no == "法释〔2025〕4号"
+    assert terms.payment is None, "no national text that was read sets a deadline for paying"
+    for clause in (terms.confirmation, terms.answer, terms.seven_day):
+        assert clause.verified
+        assert clause.source.url
+        assert clause.source.remark
+        assert clause.basis.zh.endswith("来源已查到")
+    before = book.effective(institution=None, account=None, on=date(2025, 4, 30)).refund_terms
+    assert before.seven_day is None
+    assert before.confirmation is not None
+
+
+def test_a_familys_clause_changes_nothing_for_an_account(book: PolicyBook, account: Account) -> None:
+    law = book.effective(institution=institution("510302"), account=account, on=date(2025, 5, 20))
+    assert law.last_change_on == date(2020, 9, 1), "the seven-day right of 2025-05-01 is none of its floor's business"
+
+
+def test_beijing_says_when_a_refund_is_paid_and_holds_subject_training_to_all_it_owes(
+    book: PolicyBook, account: Account
+) -> None:
+    subject = replace(institution("110105"), kind=InstitutionKind.SUBJECT)
+    law = book.effective(institution=subject, account=account, on=date(2026, 11, 20))
+    assert law.refund_terms.payment is not None
+    assert law.refund_terms.payment.terms == RefundPayment(
+        days_before_start=5, days_after_start=15, unit=DeadlineUnit.CALENDAR
+    )
+    assert [clause.terms for clause in law.floor_clauses] == [FullLiability()]
+    other = replace(subject, kind=InstitutionKind.NON_SUBJECT)
+    assert book.effective(institution=other, account=account, on=date(2026, 11, 20)).refund_terms.payment is None
+
+
+def test_shapingba_releases_30_30_40_and_yanhus_thirds_are_an_assumption(book: PolicyBook, account: Account) -> None:
+    (floor,) = book.effective(institution=institution("500106"), account=account, on=date(2026, 11, 20)).floor_clauses
+    assert (floor.terms, floor.verified) == (Schedule(parts=(30, 30, 40)), True)
+    (thirds,) = book.effective(institution=institution("140802"), account=account, on=date(2026, 11, 20)).floor_clauses
+    assert (thirds.terms, thirds.basis) == (Schedule(parts=(1, 1, 1)), NOT_VERIFIED)
+
+
+@pytest.mark.parametrize(
+    ("district", "mode", "floors"),
+    [
+        ("460100", Mode.CUSTODY, 1), ("460100", Mode.FLOOR, 1), ("370200", Mode.CUSTODY, 1),
+        ("410100", Mode.CUSTODY, 1), ("410100", Mode.DEPOSIT, 0), ("510104", Mode.CUSTODY, 0),
+    ],
+)
+def test_custody_asks_for_all_that_is_owed(
+    book: PolicyBook, account: Account, district: str, mode: Mode, floors: int
+) -> None:
+    law = book.effective(
+        institution=institution(district), account=replace(account, mode=mode), on=date(2026, 11, 20)
+    )
+    assert [clause.terms for clause in law.floor_clauses] == [FullLiability()] * floors
 
 
 def test_zigong_asks_for_a_fifth_of_three_months_credits(book: PolicyBook, account: Account) -> None:

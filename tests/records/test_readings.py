@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date, timedelta
 from threading import Thread
 
+import pytest
+
 from escrow_monitor.domain.accounts import AccountStatus, BalanceKind, Known
 from escrow_monitor.domain.positions import Position
 from escrow_monitor.domain.statements import Refusal, RefusalReason
@@ -32,7 +34,7 @@ def position(database: Database, account_no: str = "62170000") -> tuple[Position
             session, now=NOW, policy_version="1", days_from=date(2026, 1, 1), large_debit_fen_min=None,
             account_nos=[account_no], everything=True,
         )
-    return due
+    return due.position, due.input_version
 
 
 def test_a_balance_becomes_a_reading_and_the_newest_of_its_account(district: Database) -> None:
@@ -100,6 +102,48 @@ def test_only_something_new_makes_an_account_due(district: Database) -> None:
     assert position(district)[1] == start + 2, "a bank that stays silent says nothing new"
 
 
+def test_the_same_balance_grown_younger_makes_an_account_due_only_where_the_old_one_could_be_too_old(
+    district: Database,
+) -> None:
+    _, start = position(district)
+    record(district, pull_of(ACCOUNTS[0], reading_of()))
+    minutes = [timedelta(minutes=15 * n) for n in (1, 2, 3)]
+    for later in minutes:
+        with district.write() as session:
+            done = record_pulls(
+                session, [pull_of(ACCOUNTS[0], reading_of(at=NOW + later), at=NOW + later)],
+                scheduled_at=NOW + later, now=NOW + later,
+            )
+        assert done.readings == 1, "every word of the bank is kept"
+        found, version = position(district)
+        assert found.booked.as_of == NOW + later  # type: ignore[union-attr]
+        assert version == start + 1, "but no rule could conclude otherwise from it"
+    record(district, pull_of(ACCOUNTS[0], reading_of(at=NOW + 3 * HOUR)), hours=3)
+    assert position(district)[1] == start + 2, "a check may have found the one before too old meanwhile"
+    record(district, pull_of(ACCOUNTS[0], reading_of(fen=99_99, at=NOW + 3 * HOUR + minutes[0])), hours=4)
+    assert position(district)[1] == start + 3, "another amount is news at once"
+    tomorrow = reading_of(fen=99_99, at=NOW + 16 * HOUR)
+    assert tomorrow.on > reading_of().on
+    record(district, pull_of(ACCOUNTS[0], tomorrow), hours=16)
+    assert position(district)[1] == start + 4, "so is the same amount of another day"
+
+
+@pytest.mark.parametrize(("slot", "kind"), [("held", BalanceKind.HELD), ("available", BalanceKind.AVAILABLE)])
+def test_what_is_held_or_available_is_news_when_it_changes(district: Database, slot: str, kind: BalanceKind) -> None:
+    _, start = position(district)
+    quarter = timedelta(minutes=15)
+    record(district, pull_of(ACCOUNTS[0], reading_of(fen=30, kind=kind)))
+    with district.write() as session:
+        for n, fen in enumerate((30, 31), 1):
+            at = NOW + n * quarter
+            record_pulls(
+                session, [pull_of(ACCOUNTS[0], reading_of(fen=fen, at=at, kind=kind), at=at)], scheduled_at=at, now=at
+            )
+    found, version = position(district)
+    assert getattr(found, slot).amount.minor_units == 31
+    assert version == start + 2
+
+
 def test_an_older_balance_is_kept_but_does_not_move_time_back(district: Database) -> None:
     record(district, pull_of(ACCOUNTS[0], reading_of(fen=200_00)))
     record(district, pull_of(ACCOUNTS[0], reading_of(fen=100_00, at=NOW - HOUR)), hours=1)
@@ -159,9 +203,9 @@ def test_a_pulled_statement_covers_its_day_and_a_bad_one_is_kept_as_a_partial_re
     assert found.booked.amount.minor_units == 100_00  # type: ignore[union-attr]
     assert found.closing.on == day  # type: ignore[union-attr]
     with district.read() as session:
-        requests = dict(pull_requests(session, "northbank", today=date(2026, 11, 20)))
-        assert list(requests.values()) == [day, None, None, None]
-        assert pull_requests(session, "northbank", today=day)[0] == (ACCOUNTS[0], None)
+        requests = pull_requests(session, "northbank", today=date(2026, 11, 20), now=NOW)
+        assert [one.covered_to for one in requests] == [day, None, None, None]
+        assert pull_requests(session, "northbank", today=day, now=NOW)[0] == (ACCOUNTS[0], None, None)
 
 
 def test_two_that_record_the_same_round_at_once_have_one_effect(district: Database) -> None:

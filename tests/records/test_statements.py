@@ -32,13 +32,15 @@ MON, TUE, WED, THU, FRI = (date(2026, 11, 9) + timedelta(days=n) for n in range(
 SAT, NEXT_MON = FRI + timedelta(days=1), FRI + timedelta(days=3)
 
 
-def load(database: Database, *statements: Statement, content: bytes = b"", **changes: object) -> FileOutcome:
+def load(
+    database: Database, *statements: Statement, content: bytes = b"", source: str = "folder:a", **changes: object
+) -> FileOutcome:
     """Record a file of these statements."""
     content = content or repr(statements).encode()
     with database.write() as session:
         return record_file(
             session, sha256=hashlib.sha256(content).hexdigest(), content=content, media_type="text/plain",
-            source="folder/a.sta", format="mt940", statements=statements, now=NOW, **changes,  # type: ignore[arg-type]
+            source=source, format="mt940", statements=statements, now=NOW, **changes,  # type: ignore[arg-type]
         )
 
 
@@ -106,7 +108,7 @@ def test_days_chain_from_file_to_file_in_any_order(district: Database) -> None:
 def test_a_statement_that_does_not_fit_is_refused(
     district: Database, statement: Statement, reason: RefusalReason | None
 ) -> None:
-    load(district, statement_of(MON, 100, 100, number="1/1"))
+    load(district, statement_of(MON, 100, 100, number="1/1"), source="northbank")
     before = position(district)
     outcome = load(district, statement)
     assert reasons(outcome) == ([] if reason is None else [reason])

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from threading import Thread
 
 import pytest
+from sqlmodel import Session
 
 from alerts.delivery import Attempt, AttemptOutcome, Dead, Delivered, Delivery, Later
 from alerts.testing import key_of, signal_of
 from escrow_monitor.records import deliveries, keys, nodes, runs
 from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.bank_turns import Turn, free_turns, give_turn_back, keep_turn, take_turn
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.deliveries import DeliveryCounts
 from escrow_monitor.records.runs import AlreadyDone, Begun, Outcome
@@ -178,3 +180,53 @@ def test_numbers_stay_dense_when_many_publish_at_once(database: Database, thread
     with database.read() as session:
         entries = RecordsAlertBook(session).entries(after=0, limit=100)
         assert [entry.seq for entry in entries] == list(range(1, threads * 5 + 1))
+
+
+def turn(session: Session, bank: str, holder: str, claimant: str, now: datetime, until: datetime) -> Turn:
+    return take_turn(session, bank, holder=holder, claimant=claimant, now=now, until=until)
+
+
+def test_a_bank_is_asked_by_one_sweep_at_a_time(database: Database) -> None:
+    with database.write() as session:
+        first = turn(session, "northbank", "10:04", "one", NOW, NOW + 5 * MINUTE)
+        second = turn(session, "northbank", "10:19", "two", NOW + MINUTE, NOW + 6 * MINUTE)
+        other = turn(session, "southbank", "10:19", "two", NOW + MINUTE, NOW + 6 * MINUTE)
+    assert (first.mine, second.mine, other.mine) == (True, False, True)
+    assert (second.holder, second.since) == ("10:04", NOW)
+
+
+def test_a_sweep_that_goes_on_keeps_its_turn_and_a_dead_one_loses_it(database: Database) -> None:
+    with database.write() as session:
+        turn(session, "northbank", "10:04", "one", NOW, NOW + 5 * MINUTE)
+        assert keep_turn(session, "northbank", holder="10:04", until=NOW + 9 * MINUTE)
+        assert not turn(session, "northbank", "10:19", "two", NOW + 8 * MINUTE, NOW + 20 * MINUTE).mine
+        assert turn(session, "northbank", "10:19", "two", NOW + 9 * MINUTE, NOW + 20 * MINUTE).mine
+        assert not keep_turn(session, "northbank", holder="10:04", until=NOW + 30 * MINUTE)
+
+
+def test_a_run_taken_over_after_a_crash_takes_its_own_turn_up_again(database: Database) -> None:
+    with database.write() as session:
+        turn(session, "northbank", "10:04", "one", NOW, NOW + 5 * MINUTE)
+        assert turn(session, "northbank", "10:04", "one", NOW + MINUTE, NOW + 6 * MINUTE).mine
+
+
+def test_a_process_that_starts_anew_frees_what_it_held_and_no_more(database: Database) -> None:
+    with database.write() as session:
+        turn(session, "northbank", "10:04", "one", NOW, NOW + 5 * MINUTE)
+        turn(session, "southbank", "10:04", "two", NOW, NOW + 5 * MINUTE)
+        free_turns(session, claimant="one")
+        free = [
+            take_turn(session, bank, holder="10:05", claimant="one", now=NOW, until=NOW).mine
+            for bank in ("northbank", "southbank")
+        ]
+        assert free == [True, False]
+
+
+def test_what_a_bank_asked_for_outlives_the_sweep_it_was_said_to(database: Database) -> None:
+    with database.write() as session:
+        turn(session, "northbank", "10:04", "one", NOW, NOW + 5 * MINUTE)
+        give_turn_back(session, "northbank", holder="10:04", rest_until=NOW + 60 * MINUTE)
+        following = turn(session, "northbank", "10:19", "two", NOW + MINUTE, NOW + 6 * MINUTE)
+        assert (following.mine, following.rest_until) == (True, NOW + 60 * MINUTE)
+        give_turn_back(session, "northbank", holder="10:19", rest_until=None)
+        assert turn(session, "northbank", "10:34", "one", NOW, NOW).rest_until == NOW + 60 * MINUTE
