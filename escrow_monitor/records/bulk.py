@@ -109,6 +109,18 @@ def insert(session: Session, table: str, columns: Mapping[str, type], rows: Iter
             _copy_postgresql(session, table, columns, rows)
 
 
+def insert_new(session: Session, table: str, columns: Mapping[str, type], rows: Iterable[Cells]) -> int:
+    """Append the rows of which the table has none with the same key; return how many were new."""
+    if is_sqlite(session):
+        with uncollected():
+            return _insert_sqlite(session, table, columns, rows, conflict=" ON CONFLICT DO NOTHING")
+    names = ", ".join(columns)
+    with staged(session, f"incoming_{table}", columns, rows):
+        return run(
+            session, f"INSERT INTO {table} ({names}) SELECT {names} FROM incoming_{table} ON CONFLICT DO NOTHING"
+        ).rowcount
+
+
 class Reader:
     """Turns the driver's cells into values; NULL becomes None. One a query: it remembers what it has read."""
 
@@ -193,7 +205,9 @@ def _bound(value: Cell | Sequence[str], lite: bool) -> object:
     return value
 
 
-def _insert_sqlite(session: Session, table: str, columns: Mapping[str, type], rows: Iterable[Cells]) -> None:
+def _insert_sqlite(
+    session: Session, table: str, columns: Mapping[str, type], rows: Iterable[Cells], *, conflict: str = ""
+) -> int:
     encoded = _encoded(rows, list(columns.values()))
     connection, into = session.connection(), f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
     row = f"({', '.join('?' * len(columns))})"
@@ -201,11 +215,14 @@ def _insert_sqlite(session: Session, table: str, columns: Mapping[str, type], ro
     # each time for as long as they like.
     at_once = max(1, PLACES_A_STATEMENT // len(columns))
     whole = len(encoded) - len(encoded) % at_once
-    sql = into + ", ".join([row] * at_once) if whole else ""
+    sql = into + ", ".join([row] * at_once) + conflict if whole else ""
+    count = 0
     for start in range(0, whole, at_once):
-        connection.exec_driver_sql(sql, tuple(chain.from_iterable(encoded[start : start + at_once])))
+        cells = tuple(chain.from_iterable(encoded[start : start + at_once]))
+        count += connection.exec_driver_sql(sql, cells).rowcount
     if whole < len(encoded):
-        connection.exec_driver_sql(into + row, encoded[whole:])
+        count += connection.exec_driver_sql(into + row + conflict, encoded[whole:]).rowcount
+    return count
 
 
 def _encoded(rows: Iterable[Cells], kinds: list[type]) -> list[Cells]:

@@ -243,10 +243,14 @@ def _pass(session: Session, on: date) -> None:
 
 def _renew(session: Session) -> None:
     """Take the touched contracts out of the institutions' sums, make them anew, and add them again."""
-    if not run(session, "SELECT count(*) FROM touched_contracts").scalar_one():
+    count = int(run(session, "SELECT count(*) FROM touched_contracts").scalar_one())
+    if not count:
         return
     if not is_sqlite(session):
         session.connection().exec_driver_sql("ANALYZE touched_contracts")
+        if count >= _MANY_TOUCHED:
+            # What was just loaded the server has not looked at yet, and it would read all of it for a few contracts.
+            session.connection().exec_driver_sql("ANALYZE contracts, charges, lessons, refunds")
     touched = " WHERE contract_no IN (SELECT contract_no FROM touched_contracts)"
     for source, target, keys, sums in _TOTALS:
         same = " AND ".join(f"old.{key} = {target}.{key}" for key in keys.split(", "))
@@ -259,9 +263,11 @@ def _renew(session: Session) -> None:
         )
         run(session, f"DELETE FROM {target} WHERE contracts = 0 AND uscc IN (SELECT uscc FROM {source}{touched})")
     run(session, f"DELETE FROM contract_months{touched}")
-    _make(session, " JOIN touched_contracts only_these ON only_these.contract_no = {0}.contract_no")
+    _make(session, " AND {0}.contract_no IN (SELECT contract_no FROM touched_contracts)")
     _add(session, touched)
 
+
+_MANY_TOUCHED = 5_000
 
 _TOTALS = (
     ("contract_accounts", "institution_obligations", "uscc, currency", {
@@ -293,7 +299,7 @@ def _add(session: Session, where: str) -> None:
 
 
 def _make(session: Session, only: str) -> None:
-    """Make the sums of contracts: of all, or of those that `only`, a JOIN with a place for the table, lets through."""
+    """Make the sums of contracts: of all, or of those that `only`, an AND with a place for the table, lets through."""
     day = day_of_sums(session)
     never = date.max
     least = "min" if is_sqlite(session) else "least"
@@ -332,16 +338,16 @@ _ACCOUNTS = f"""
     WITH paid AS (
         SELECT c.contract_no, CAST(sum(CASE WHEN c.paid_on <= :day THEN c.amount_fen ELSE 0 END) AS BIGINT) AS paid_fen,
             {_later("c.paid_on")} AS next_on
-        FROM charges c{{only_c}} GROUP BY c.contract_no
+        FROM charges c WHERE true{{only_c}} GROUP BY c.contract_no
     ), gone AS (
         SELECT r.contract_no, CAST(sum(CASE WHEN r.paid_on <= :day THEN r.amount_fen ELSE 0 END) AS BIGINT) AS gone_fen,
             {_later("r.paid_on")} AS next_on
-        FROM refunds r{{only_r}} GROUP BY r.contract_no
+        FROM refunds r WHERE true{{only_r}} GROUP BY r.contract_no
     ), moves AS (
         SELECT contract_no, paid_on AS day, 0 AS kind, amount_fen FROM charges
         WHERE contract_no IN (SELECT contract_no FROM gone)
         UNION ALL
-        SELECT r.contract_no, r.paid_on, 1, -r.amount_fen FROM refunds r{{only_r}}
+        SELECT r.contract_no, r.paid_on, 1, -r.amount_fen FROM refunds r WHERE true{{only_r}}
     ), impossible AS (
         SELECT DISTINCT contract_no FROM (
             SELECT contract_no, sum(amount_fen) OVER (PARTITION BY contract_no ORDER BY day, kind) AS left_fen
@@ -354,7 +360,7 @@ _ACCOUNTS = f"""
             {{least}}({_later("l.taught_on", "l.status <> 'cancelled'")},
                 {_later("l.decided_on", "l.status <> 'cancelled'")},
                 {_later("l.silence_on", "l.status <> 'cancelled'")}) AS next_on
-        FROM lessons l{{only_l}} GROUP BY l.contract_no
+        FROM lessons l WHERE true{{only_l}} GROUP BY l.contract_no
     ), facts AS (
         SELECT k.contract_no, k.uscc, k.currency, k.fee_fen,
             CASE WHEN k.gift_policy = 'paid_first' THEN k.lessons_paid ELSE k.lessons_paid + k.lessons_gift END
@@ -365,11 +371,12 @@ _ACCOUNTS = f"""
             impossible.contract_no IS NOT NULL AS is_impossible,
             {{least}}(coalesce(paid.next_on, :never), coalesce(gone.next_on, :never), coalesce(taught.next_on, :never))
                 AS next_on
-        FROM contracts k{{only_k}}
+        FROM contracts k
         LEFT JOIN paid ON paid.contract_no = k.contract_no
         LEFT JOIN gone ON gone.contract_no = k.contract_no
         LEFT JOIN taught ON taught.contract_no = k.contract_no
         LEFT JOIN impossible ON impossible.contract_no = k.contract_no
+        WHERE true{{only_k}}
     ), earned AS (
         SELECT facts.*, {_share("confirmed")} AS entitled_fen, {_share("(confirmed + disputed)")} AS with_disputed_fen
         FROM facts
@@ -393,7 +400,7 @@ _MONTHS = """
     INSERT INTO contract_months (contract_no, month, uscc, currency, charged_fen)
     SELECT c.contract_no, substr(CAST(c.paid_on AS text), 1, 7), k.uscc, k.currency,
         CAST(sum(c.amount_fen) AS BIGINT)
-    FROM charges c{only_c} JOIN contracts k ON k.contract_no = c.contract_no
-    WHERE c.paid_on <= :day
+    FROM charges c JOIN contracts k ON k.contract_no = c.contract_no
+    WHERE c.paid_on <= :day{only_c}
     GROUP BY c.contract_no, substr(CAST(c.paid_on AS text), 1, 7), k.uscc, k.currency
 """

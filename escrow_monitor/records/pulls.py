@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from itertools import chain
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -16,7 +17,7 @@ from escrow_monitor.clock import ZONE
 from escrow_monitor.domain.accounts import Account, AccountStatus, Reading
 from escrow_monitor.domain.statements import Refusal, Statement
 from escrow_monitor.records.accounts import account_cells, account_reader, lock_states
-from escrow_monitor.records.bulk import Reader, as_json, run, staged, texts
+from escrow_monitor.records.bulk import Reader, as_json, fetch, run, staged, texts
 from escrow_monitor.records.columns import Row
 from escrow_monitor.records.coverage import note_tries, oldest_gaps
 from escrow_monitor.records.documents import keep_documents
@@ -60,8 +61,7 @@ class PullRow(Row, table=True):
     recorded_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PullRecord:
+class PullRecord(NamedTuple):
     """A bank's answer about one account as it is to be kept, or (`refusal` set) why there was none to take.
 
     `raw` holds (SHA-256 in hex, bytes, media type), `partial_refusals` what of the answer was not taken.
@@ -69,14 +69,14 @@ class PullRecord:
 
     account_no: str
     bank: str
+    started_at: datetime
+    finished_at: datetime
     readings: tuple[Reading, ...] = ()
     statements: tuple[Statement, ...] = ()
     account_status: AccountStatus = AccountStatus.UNKNOWN
     raw: tuple[tuple[str, bytes, str], ...] = ()
     refusal: Refusal | None = None
     partial_refusals: tuple[Refusal, ...] = ()
-    started_at: datetime
-    finished_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ def pull_requests(session: Session, bank: str, *, today: date, now: datetime) ->
     gaps = oldest_gaps(session, today=today, asked_at=now, bank=bank)
     reader = Reader(session)
     account, day = account_reader(reader), reader.day
-    rows = run(
+    rows = fetch(
         session,
         f"SELECT {account_cells('a')}, CASE WHEN s.covered_to < :today THEN s.covered_to END"
         " FROM accounts a JOIN account_states s ON s.account_no = a.account_no WHERE a.bank = :bank"
@@ -151,7 +151,8 @@ def record_pulls(
         pull.account_no: pull for pull in reversed(pulls) if pull.account_no in known and pull.account_no not in before
     }
     taken = [pull for pull in pulls if fresh.get(pull.account_no) is pull]
-    keep_documents(session, (document for pull in taken for document in pull.raw), now=now)
+    # One answer often speaks of many accounts.
+    keep_documents(session, chain.from_iterable({id(pull.raw): pull.raw for pull in taken}.values()), now=now)
     readings = record_readings(session, [reading for pull in taken for reading in pull.readings], now=now)
     statements, refusals = _record_statements(session, taken, now=now, zone=zone)
     answered = [pull.account_no for pull in taken if pull.refusal is None]

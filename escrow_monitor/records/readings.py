@@ -1,10 +1,8 @@
 """The balances that banks stated."""
 
-# ruff: noqa: S608 - SQL is put together from our own constants only; every value is bound.
-
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -14,7 +12,7 @@ from sqlmodel import Field, Session
 from escrow_monitor.domain.accounts import BalanceKind, Reading
 from escrow_monitor.domain.money import Money
 from escrow_monitor.records.breaks import note_stated
-from escrow_monitor.records.bulk import Reader, run, staged
+from escrow_monitor.records.bulk import Reader, insert_new, run, staged
 from escrow_monitor.records.columns import Row, exact, fen, one_of
 
 if TYPE_CHECKING:
@@ -71,48 +69,57 @@ def record_readings(
     """
     if not items:
         return 0
-    names = ", ".join(_READING)
-    rows = (
+    added = insert_new(session, "readings", _READING, (
         (
             item.account_no, item.as_of, item.kind.value, item.amount.minor_units, item.final, item.on,
-            item.fetched_at, item.source, item.raw_sha256,
+            item.fetched_at, item.source, item.raw_sha256, now,
         )
         for item in items
-    )
-    with staged(session, "incoming_readings", _READING, rows):
-        added = run(
-            session,
-            f"INSERT INTO readings ({names}, recorded_at) SELECT {names}, :now FROM incoming_readings WHERE true"
-            " ON CONFLICT (account_no, as_of, kind, amount_fen, final) DO NOTHING", now=now,
-        ).rowcount
-        if not by_statement and any(item.final and item.kind is BalanceKind.BOOKED_CLOSING for item in items):
+    ))
+    if not by_statement:
+        _hold_against_days(session, items, now=now)
+    return added
+
+
+def _hold_against_days(session: Session, items: Sequence[Reading], *, now: datetime) -> None:
+    closings = [
+        (item.account_no, item.kind.value, item.amount.minor_units, item.final, item.on, item.fetched_at)
+        for item in items if item.final and item.kind is BalanceKind.BOOKED_CLOSING
+    ]
+    if closings:
+        with staged(session, "incoming_readings", _CLOSING, closings):
             note_stated(session, now=now)
-        return added
 
 
 _READING = {
     "account_no": str, "as_of": datetime, "kind": str, "amount_fen": int, "final": bool, "day": date,
-    "fetched_at": datetime, "source": str, "raw_sha256": str,
+    "fetched_at": datetime, "source": str, "raw_sha256": str, "recorded_at": datetime,
+}
+_CLOSING = {
+    "account_no": str, "kind": str, "amount_fen": int, "final": bool, "day": date, "fetched_at": datetime,
 }
 _SLOT = {"fen": int, "kind": str, "day": date, "as_of": datetime, "fetched_at": datetime, "final": bool}
 _SLOTS = ("booked", "closing", "held", "available")
 
 
-def _slots(reading: Reading) -> tuple[str, ...]:
-    """Which of the account's newest balances a reading may become."""
-    if reading.kind is BalanceKind.BOOKED_CLOSING and reading.final:
-        return ("booked", "closing")
-    if reading.kind in (BalanceKind.BOOKED_CLOSING, BalanceKind.BOOKED_INTRADAY):
-        return ("booked",)
-    return ("held",) if reading.kind is BalanceKind.HELD else ("available",)
+_SLOTS_OF = {
+    # Which of the account's newest balances a reading may become, by its kind and finality.
+    (BalanceKind.BOOKED_CLOSING, True): ("booked", "closing"),
+    (BalanceKind.BOOKED_CLOSING, False): ("booked",),
+    **{(BalanceKind.BOOKED_INTRADAY, final): ("booked",) for final in (True, False)},
+    **{(BalanceKind.HELD, final): ("held",) for final in (True, False)},
+    **{(BalanceKind.AVAILABLE, final): ("available",) for final in (True, False)},
+}
 
 
 def newest_readings(items: Iterable[Reading]) -> dict[str, dict[str, Reading]]:
     """The newest reading of each account for each slot: by the bank's time, then final before not, then by ours."""
     newest: dict[str, dict[str, Reading]] = {}
     for item in items:
-        slots = newest.setdefault(item.account_no, {})
-        for slot in _slots(item):
+        slots = newest.get(item.account_no)
+        if slots is None:
+            slots = newest[item.account_no] = {}
+        for slot in _SLOTS_OF[item.kind, item.final]:
             held = slots.get(slot)
             if held is None or (held.as_of, held.final, held.fetched_at) <= (item.as_of, item.final, item.fetched_at):
                 slots[slot] = item
@@ -174,19 +181,22 @@ def balance_columns(slots: Iterable[str]) -> dict[str, type]:
     return {f"{slot}_{part}": kind for slot in slots for part, kind in _SLOT.items()}
 
 
-def balance_cells(newest: Mapping[str, Reading], slots: Iterable[str]) -> Iterator[Any]:
+def balance_cells(newest: Mapping[str, Reading], slots: Iterable[str]) -> list[Any]:
     """The cells for `balance_columns`."""
+    cells: list[Any] = []
     for slot in slots:
         reading = newest.get(slot)
         if reading is None:
-            yield from (None,) * len(_SLOT)
+            cells += _NO_BALANCE
         else:
-            yield reading.amount.minor_units
-            yield reading.kind.value
-            yield reading.on
-            yield reading.as_of
-            yield reading.fetched_at
-            yield reading.final
+            cells += (
+                reading.amount.minor_units, reading.kind.value, reading.on, reading.as_of, reading.fetched_at,
+                reading.final,
+            )
+    return cells
+
+
+_NO_BALANCE = (None,) * len(_SLOT)
 
 
 def slots_of(newest: Mapping[str, Mapping[str, Reading]]) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def pull_balances(
     def record(batch: Sequence[PullOutcome]) -> PullsRecorded:
         with database.write() as session:
             return record_pulls(
-                session, [as_record(outcome) for outcome in batch], scheduled_at=scheduled_at, now=now_of(), zone=zone
+                session, as_records(batch), scheduled_at=scheduled_at, now=now_of(), zone=zone
             )
 
     for batch, recorded in beside(record, batches(answers, BATCH, now_of=now_of)):
@@ -124,9 +124,21 @@ def statements_from(covered_to: date | None, *, gap: date | None = None, today: 
     return first if first < today else None
 
 
-def as_record(outcome: PullOutcome) -> PullRecord:
-    """What the records keep of one answer."""
-    raw = tuple((one.sha256, one.content, one.media_type) for one in outcome.raw)
+def as_records(outcomes: Sequence[PullOutcome]) -> list[PullRecord]:
+    """What the records keep of each answer; bytes that speak of many accounts are one and the same value in all."""
+    documents: dict[tuple[int, ...], tuple[tuple[str, bytes, str], ...]] = {}
+    records = []
+    for outcome in outcomes:
+        # By identity, which the outcomes keep alive meanwhile: comparing the bytes would take longer than making them.
+        key = tuple(map(id, outcome.raw))
+        raw = documents.get(key)
+        if raw is None:
+            raw = documents[key] = tuple((one.sha256, one.content, one.media_type) for one in outcome.raw)
+        records.append(_record(outcome, raw))
+    return records
+
+
+def _record(outcome: PullOutcome, raw: tuple[tuple[str, bytes, str], ...]) -> PullRecord:
     if isinstance(outcome, PullRefused):
         return PullRecord(
             account_no=outcome.account_no,

@@ -130,7 +130,7 @@ def test_a_break_is_an_alert_until_bank_and_entries_agree(folder: Path) -> None:
     database = Database(f"sqlite:///{folder / 'escrow.db'}")
     later = NOW + timedelta(hours=1)
     with database.write() as session:
-        said = replace(reading(BalanceKind.BOOKED_CLOSING, 543_00, final=True), fetched_at=later)
+        said = reading(BalanceKind.BOOKED_CLOSING, 543_00, final=True)._replace(fetched_at=later)
         pull = PullRecord(
             account_no=ESCROW.account_no, bank="north", started_at=later, finished_at=later, readings=(said,)
         )

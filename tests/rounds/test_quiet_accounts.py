@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -42,7 +42,7 @@ CAP = {"kind": "outflow_cap", "times": "1.50", "level": "orange"}
 HOURS = {"kind": "freshness", "final_by": "12:00", "intraday_hours_max": 4}
 
 
-def pack(jurisdiction: str, *clauses: dict[str, object]) -> Pack:
+def pack(jurisdiction: str, *clauses: Mapping[str, object]) -> Pack:
     law = [
         {
             "id": f"t-{jurisdiction}/{one['kind']}", "title": "条款", "title_en": "a clause", "verified": True,

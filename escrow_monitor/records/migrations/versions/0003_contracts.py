@@ -206,6 +206,3 @@ def _drop_contract_sums() -> None:
         "contract_sums_day", "institution_months", "institution_obligations", "contract_months", "contract_accounts"
     ):
         op.drop_table(table)
-
-
-TIERS = "'reference', 'reference_total', 'amount', 'tolerance', 'group', 'manual'"
