@@ -26,12 +26,14 @@ NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 def atom(entries: Iterable[FeedEntry], *, page: Page, lang: Lang = "zh") -> bytes:
     """Render entries, in the order given, as one Atom document. Same entries, same page, same bytes.
 
-    Each entry carries `escrow:seq`, `escrow:audit_seq`, `escrow:audit_head` and the like beside its sentences; its
-    `updated` is the time it was recorded, for a published entry never changes.
+    `escrow:from`, `escrow:through` and `escrow:skipped` say which numbers the page answers for, and how many of them a
+    filter left out. Each entry carries `escrow:seq`, `escrow:audit_seq`, `escrow:audit_head` and the like beside its
+    sentences; its `updated` is the time it was recorded, for a published entry never changes.
     """
     listed = list(entries)
     feed = FeedGenerator()
     feed.register_extension("escrow", _EscrowFeed, _EscrowEntry, atom=True, rss=False)
+    feed.escrow.extent = page.extent
     feed.id(page.feed_urn)
     feed.title(clean(page.title))
     feed.updated(max((entry.recorded_at for entry in listed), default=NEVER))
@@ -79,10 +81,17 @@ def _html(facts: EscrowFacts) -> str:
 
 
 class _EscrowFeed(BaseExtension):  # type: ignore[misc]  # feedgen has no types
-    """Declares our namespace on the feed."""
+    """Declares our namespace on the feed, and says which numbers the page answers for."""
+
+    extent: dict[str, int]
 
     def extend_ns(self) -> dict[str, str]:
         return {"escrow": ESCROW_NAMESPACE}
+
+    def extend_atom(self, feed: object) -> object:
+        for name, number in self.extent.items():
+            xml_elem(f"{{{ESCROW_NAMESPACE}}}{name}", feed, nsmap=self.extend_ns()).text = str(number)
+        return feed
 
 
 class _EscrowEntry(BaseEntryExtension):  # type: ignore[misc]  # feedgen has no types

@@ -14,7 +14,10 @@ MEDIA_TYPE = "application/feed+json"
 
 
 def json_feed(entries: Iterable[FeedEntry], *, page: Page, lang: Lang = "zh") -> bytes:
-    """Render entries, in the order given, as one JSON Feed document. Same entries, same page, same bytes."""
+    """Render entries, in the order given, as one JSON Feed document. Same entries, same page, same bytes.
+
+    `_escrow_page` says which numbers the page answers for, and how many of them a filter left out.
+    """
     document: dict[str, object] = {
         "version": "https://jsonfeed.org/version/1.1",
         "title": clean(page.title),
@@ -23,6 +26,7 @@ def json_feed(entries: Iterable[FeedEntry], *, page: Page, lang: Lang = "zh") ->
         "language": LANGUAGE_TAGS[lang],
         "authors": [{"name": clean(page.author)}],
     }
+    document["_escrow_page"] = page.extent
     if page.next_url is not None:
         document["next_url"] = page.next_url
     document["items"] = [feed_item(entry, home_url=page.home_url, lang=lang) for entry in entries]

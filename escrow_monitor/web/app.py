@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from alerts.alert import FeedEntry
 from alerts.feeds.events import server_sent
+from alerts.feeds.filter import NAMES, FeedFilter
 from alerts.feeds.item import Lang
 from escrow_monitor.errors import DatabaseError
 from escrow_monitor.logs import log
@@ -27,7 +28,7 @@ from escrow_monitor.web.console import pages
 from escrow_monitor.web.console.today import TodayView, today
 from escrow_monitor.web.console.words import Words
 from escrow_monitor.web.events import EventHub
-from escrow_monitor.web.feeds import SEQ_MAX, FeedPages
+from escrow_monitor.web.feeds import SEQ_MAX, FeedPages, parse_feed_filter
 from escrow_monitor.web.fresh import Fresh
 from escrow_monitor.web.guard import SCOPE_METRICS, SCOPE_READ, Guard
 from escrow_monitor.web.headers import SecurityHeaders
@@ -98,6 +99,7 @@ def _feed_routes(guard: Guard, feeds: FeedPages, hub: EventHub) -> list[BaseRout
 
     async def events(request: Request) -> Response:
         await guard.require(request, SCOPE_READ)
+        only = _stream_filter(request)
 
         async def allowed() -> bool:
             try:
@@ -106,7 +108,7 @@ def _feed_routes(guard: Guard, feeds: FeedPages, hub: EventHub) -> list[BaseRout
                 return False
             return True
 
-        return await hub.open(after=_replay_from(request), allowed=allowed)
+        return await hub.open(after=_replay_from(request), allowed=allowed, only=only)
 
     return [
         Route("/feeds/alerts.json", json), Route("/feeds/alerts.atom", atom), Route("/feeds/alerts/events", events),
@@ -152,6 +154,14 @@ def _replay_from(request: Request) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= SEQ_MAX):
         raise Problem(400, f"Last-Event-ID is the number of a feed entry, not {text[:40]!r}")
     return int(text)
+
+
+def _stream_filter(request: Request) -> FeedFilter:
+    """What a stream is to carry. A misspelt name must not answer with everything."""
+    for name in request.query_params:
+        if name not in ("after", *NAMES):
+            raise Problem(400, f"the stream has no parameter {name[:40]!r}: known are after, {', '.join(NAMES)}")
+    return parse_feed_filter(request.query_params)
 
 
 def _verify(ports: WebPorts, secret: str) -> keys.KeyInfo | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from alerts.alert import FeedEntry
+from alerts.feeds.filter import FeedFilter
 from escrow_monitor.errors import DatabaseError
 from escrow_monitor.logs import log
 from escrow_monitor.web.problems import Problem
@@ -21,8 +23,17 @@ POLL_SECONDS_AFTER_ERROR = 2.0
 RECONNECT_MILLISECONDS = 3_000
 BATCH_MAX = 200
 REMEMBERED_MAX = 1_000
+_ALL = FeedFilter()
 
-Rendered = tuple[int, bytes]
+
+
+class Rendered(NamedTuple):
+    """One entry, and how it goes over the wire."""
+
+    seq: int
+    entry: FeedEntry
+    body: bytes
+
 
 
 class EventHub:
@@ -53,8 +64,12 @@ class EventHub:
         """How many streams are open now."""
         return self._streams
 
-    async def open(self, *, after: int | None, allowed: Callable[[], Awaitable[bool]]) -> StreamingResponse:
-        """Begin a stream with the entries after number `after` (None: only new ones).
+    async def open(
+        self, *, after: int | None, allowed: Callable[[], Awaitable[bool]], only: FeedFilter = _ALL
+    ) -> StreamingResponse:
+        """Begin a stream with the entries after number `after` (None: only new ones) that fit `only`.
+
+        Numbers that do not fit are told of by a `skipped` event whose id is the last of them: none is dropped silently.
 
         `allowed` is asked again at every beat, so a revoked key does not keep listening. Raises Problem 503 when
         `streams_max` are open, DatabaseError when the records do not answer.
@@ -65,7 +80,7 @@ class EventHub:
         head = await self._head()
         # A number beyond our head comes from a reader of a longer feed than ours: go on from here.
         cursor = head if after is None else min(after, head)
-        return _EventStream(self, self._run(cursor, allowed))
+        return _EventStream(self, self._run(cursor, allowed, only))
 
     def stop(self) -> None:
         """End every stream after what it is sending: an open stream would hold up the server's end."""
@@ -82,7 +97,9 @@ class EventHub:
         """Count a stream out; the watch ends with the last one."""
         self._streams -= 1
 
-    async def _run(self, cursor: int, allowed: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
+    async def _run(
+        self, cursor: int, allowed: Callable[[], Awaitable[bool]], only: FeedFilter
+    ) -> AsyncIterator[bytes]:
         yield f"retry: {RECONNECT_MILLISECONDS}\n\n".encode()
         while not self._stopping:
             advanced = self._advanced
@@ -91,8 +108,8 @@ class EventHub:
             except DatabaseError:
                 return  # the reader comes back with its last number and misses nothing
             if batch:
-                cursor = batch[-1][0]
-                yield b"".join(body for _, body in batch)
+                yield b"".join(_told(batch, only, after=cursor))
+                cursor = batch[-1].seq
                 continue
             try:
                 await asyncio.wait_for(advanced.wait(), self._beat_seconds)
@@ -104,12 +121,12 @@ class EventHub:
     async def _after(self, cursor: int) -> list[Rendered]:
         if cursor >= self._known and self._known:
             return []
-        if self._ring and self._ring[0][0] <= cursor + 1:
-            return [item for item in self._ring if item[0] > cursor][:BATCH_MAX]
+        if self._ring and self._ring[0].seq <= cursor + 1:
+            return [item for item in self._ring if item.seq > cursor][:BATCH_MAX]
         return await run_in_threadpool(self._read, cursor)
 
     def _read(self, cursor: int) -> list[Rendered]:
-        return [(entry.seq, self._render(entry)) for entry in self._entries(cursor, BATCH_MAX)]
+        return [Rendered(entry.seq, entry, self._render(entry)) for entry in self._entries(cursor, BATCH_MAX)]
 
     async def _watch_head(self) -> None:
         """Follow the head while anybody listens. A database that is away is waited for, not given up."""
@@ -138,7 +155,7 @@ class EventHub:
             if not batch:
                 break
             self._ring.extend(batch)
-            self._known = batch[-1][0]
+            self._known = batch[-1].seq
         self._wake()
 
     def _wake(self) -> None:
@@ -165,6 +182,25 @@ class _EventStream(StreamingResponse):
             self._hub.leave()
             with suppress(RuntimeError):
                 await self._content.aclose()  # type: ignore[attr-defined]  # it is an async generator
+
+
+def _told(batch: Sequence[Rendered], only: FeedFilter, *, after: int) -> Iterator[bytes]:
+    """What a reader is sent of some entries in a row: those that fit, and how many before the next did not."""
+    told = after
+    for item in batch:
+        if only.is_empty or only.matches(item.entry):
+            if item.seq - told > 1:
+                yield _skipped(told + 1, item.seq - 1)
+            yield item.body
+            told = item.seq
+    if batch[-1].seq > told:
+        yield _skipped(told + 1, batch[-1].seq)
+
+
+def _skipped(first: int, last: int) -> bytes:
+    return b'id: %d\nevent: skipped\ndata: {"from":%d,"through":%d,"skipped":%d}\n\n' % (
+        last, first, last, last - first + 1
+    )
 
 
 async def _still(allowed: Callable[[], Awaitable[bool]]) -> bool:

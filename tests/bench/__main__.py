@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.bench import t1, t1b, t2, t5, t6, t7, t11
+from tests.bench import t1, t1b, t2, t4, t5, t6, t7, t11
 from tests.bench.measure import Bench, Figure, measure
 
 BENCHES: dict[str, Bench] = {bench.name: bench for bench in (
-    t1.BENCH, t1b.BENCH, *t2.BENCHES, t5.BENCH, t6.BENCH, t7.BENCH, t11.BENCH,
+    t1.BENCH, t1b.BENCH, *t2.BENCHES, t4.BENCH, t5.BENCH, t6.BENCH, t7.BENCH, t11.BENCH,
 )}
 
 

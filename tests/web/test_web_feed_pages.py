@@ -7,7 +7,7 @@ import gzip
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import feedparser
 import pytest
@@ -17,6 +17,7 @@ from starlette.requests import Request
 
 from alerts.alert import AlertKey, Clear, FeedEntry, Severity, Signal, Why
 from alerts.book import MemoryAlertBook
+from alerts.feeds.filter import filter_of
 from escrow_monitor.web.feeds import FeedPages, FeedQuery, Format, parse_feed_query
 from escrow_monitor.web.problems import Problem
 
@@ -192,7 +193,7 @@ def test_a_hole_in_the_records_is_an_error_and_not_a_shorter_page() -> None:
     ("before=0", "before is a whole number from 1"),
     ("after=1&before=5", "give one of them"),
     ("afer=7", "did you mean 'after'"),
-    ("x=1", "known are after, before, limit, lang"),
+    ("x=1", "known are after, before, limit, lang, severity"),
     ("lang=fr", "lang is zh or en"),
     ("&".join(f"a{number}=1" for number in range(30)), "at most 20"),
 ])
@@ -222,3 +223,108 @@ def test_a_span_lies_inside_the_feed_and_is_never_longer_than_asked(
     below, last = query.span(head)
     assert 0 <= last - below <= limit
     assert last <= head or last == below
+
+
+# Filters: entries are left out, numbers never.
+
+
+class Mixed(Counted):
+    """A book of several districts, severities and rules."""
+
+    def grow(self, count: int) -> None:
+        for number in range(self.book.head(), self.book.head() + count):
+            severity = list(Severity)[number * 7 % 4]
+            labels = {"district": ("510302", "510303", "371082")[number % 3], "uscc": f"91510302MA000000{number % 5}X"}
+            self.book.advance(signals=(Signal(
+                key=AlertKey(("floor", "freshness")[number % 2], f"account:{number:04d}", "continuous"),
+                severity=severity, standing="breached", why=Why("不足", "below"), labels=labels,
+                as_of=NOW + timedelta(minutes=number),
+            ),), clears=(), now=NOW + timedelta(minutes=number), cause="test")
+
+
+def walk(pages: FeedPages, query: str) -> tuple[list[int], list[tuple[int, int, int]]]:
+    """Follow `next` to the end: the numbers seen, and what each page says it answers for."""
+    seen: list[int] = []
+    extents: list[tuple[int, int, int]] = []
+    for _ in range(200):
+        document = json.loads(ask(pages, query)[2])
+        page = document["_escrow_page"]
+        found = [item["_escrow"]["seq"] for item in document["items"]]
+        assert page["skipped"] + len(found) == page["through"] - page["from"] + 1
+        assert all(page["from"] <= seq <= page["through"] for seq in found)
+        seen += found
+        extents.append((page["from"], page["through"], page["skipped"]))
+        if "next_url" not in document:
+            return seen, extents
+        query = urlsplit(document["next_url"]).query
+    raise AssertionError("the feed does not end")
+
+
+@given(
+    size=st.integers(0, 60), limit=st.integers(1, 9), up=st.booleans(),
+    severity=st.none() | st.sampled_from(["info", "yellow", "orange", "red"]),
+    district=st.none() | st.sampled_from(["5103", "510302", "37", "99"]),
+    rule=st.none() | st.sampled_from(["floor", "freshness"]),
+)
+def test_a_filtered_feed_answers_for_every_number_once_and_shows_all_that_fit(
+    size: int, limit: int, up: bool, severity: str | None, district: str | None, rule: str | None
+) -> None:
+    book = Mixed(size)
+    asked = {"severity": severity, "district": district, "rule": rule, "limit": str(limit)}
+    query = "&".join([*(["after=0"] if up else []), *(f"{name}={value}" for name, value in asked.items() if value)])
+    seen, extents = walk(book.pages(), query)
+    wanted = filter_of({name: value for name, value in asked.items() if value and name != "limit"})
+    fitting = [entry.seq for entry in book.book.entries(after=0, limit=100) if wanted.matches(entry)]
+    assert seen == (fitting if up else fitting[::-1])
+    covered = sorted(seq for first, last, _ in extents for seq in range(first, last + 1))
+    assert covered == list(range(1, size + 1))
+
+
+def test_a_page_that_finds_little_ends_and_says_how_far_it_looked() -> None:
+    pages = Mixed(55).pages(scanned_max=20)
+    seen, extents = walk(pages, "after=0&district=99")
+    assert (seen, extents) == ([], [(1, 20, 20), (21, 40, 20), (41, 55, 15)])
+    seen, extents = walk(pages, f"uscc={'9' * 18}")
+    assert (seen, extents) == ([], [(36, 55, 20), (16, 35, 20), (1, 15, 15)])
+
+
+def test_a_filtered_full_page_stays_the_same_when_the_feed_grows() -> None:
+    book = Mixed(30)
+    pages = book.pages()
+    before = ask(pages, "after=0&limit=3&severity=red")
+    book.grow(9)
+    assert ask(pages, "after=0&limit=3&severity=red") == before
+
+
+def test_an_atom_page_says_what_it_answers_for_too() -> None:
+    feed = feedparser.parse(ask(Mixed(10).pages(), "after=0&severity=red", format="atom")[2])
+    assert not feed.bozo
+    assert (feed.feed["escrow_from"], feed.feed["escrow_through"]) == ("1", "10")
+    assert int(feed.feed["escrow_skipped"]) == 10 - len(feed.entries)
+
+
+@pytest.mark.parametrize(("query", "told"), [
+    ("severity=grave", "severity is info, yellow, orange, red"),
+    ("district=Zigong", "a code of GB/T 2260"),
+    ("uscc=1", "18 digits and capitals"),
+    ("rule=Floor!", "a rule's name"),
+    ("distrikt=5103", "did you mean 'district'"),
+])
+def test_a_filter_that_can_fit_nothing_is_refused(query: str, told: str) -> None:
+    with pytest.raises(Problem, match=told):
+        parse_feed_query("json", query.encode())
+
+
+@pytest.mark.parametrize(("mine", "key", "both"), [
+    ("", "district=5103", "district=5103"),
+    ("district=510302", "district=5103", "district=510302"),
+    ("district=51", "district=5103", "district=5103"),
+    ("severity=yellow", "severity=red", "severity=red"),
+    ("severity=red&rule=floor", "severity=yellow", "rule=floor&severity=red"),
+    ("district=3710", "district=5103", None),
+    ("uscc=" + "9" * 18, "uscc=" + "8" * 18, None),
+])
+def test_what_a_reader_asks_stays_within_what_its_key_may_see(mine: str, key: str, both: str | None) -> None:
+    asked, allowed = (filter_of(dict(parse_qsl(text))) for text in (mine, key))
+    merged = asked.within(allowed)
+    assert (None if merged is None else merged.asked) == (None if both is None else dict(parse_qsl(both)))

@@ -113,6 +113,27 @@ def test_events_replay_what_was_missed_and_go_on_live(server: Running, world: Wo
     assert data == feed["items"]
 
 
+def test_a_filtered_stream_tells_which_numbers_it_leaves_out(server: Running, world: World) -> None:
+    feed = httpx.get(f"{server.url}/feeds/alerts.json?after=0", headers=auth(world), trust_env=False).json()
+    red = [item["_escrow"]["seq"] for item in feed["items"] if item["_escrow"]["severity"] == "red"]
+    assert 0 < len(red) < 7
+    stream = Stream(server, auth(world), "?after=0&severity=red")
+    until = time.monotonic() + 10
+    while (not stream.ids or stream.ids[-1] != 7) and time.monotonic() < until:
+        time.sleep(0.01)
+    events_of = [line.removeprefix("event: ") for line in stream.lines if line.startswith("event: ")]
+    told = [json.loads(line.removeprefix("data: ")) for line in stream.lines if line.startswith("data: ")]
+    shown = [item["_escrow"]["seq"] for kind, item in zip(events_of, told, strict=True) if kind == "alert"]
+    left_out = [
+        seq for kind, item in zip(events_of, told, strict=True) if kind == "skipped"
+        for seq in range(item["from"], item["through"] + 1)
+    ]
+    assert shown == red
+    assert sorted(shown + left_out) == list(range(1, 8))
+    refused = httpx.get(f"{server.url}/feeds/alerts/events?distrikt=51", headers=auth(world), trust_env=False)
+    assert refused.status_code == 400
+
+
 def test_a_stream_without_a_number_begins_with_what_comes_next(server: Running, world: World) -> None:
     stream = Stream(server, auth(world))
     world.clear(0)
