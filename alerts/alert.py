@@ -2,6 +2,7 @@
 
     signal        "this condition holds now", from one examination
     alert         a condition with a beginning, perhaps an end; its identity is (rule, subject, period), never a value
+    decision      what a person decided about an alert: an overlay on it, never its status
     transition    one change of an alert, with its reason
     feed entry    a transition with its number; once published it never changes
 """
@@ -53,10 +54,12 @@ class TransitionKind(StrEnum):
     ACCEPTED = "accepted"
     RESOLVED = "resolved"
     REOPENED = "reopened"
+    RESUMED = "resumed"
+    """A decision that kept it quiet is over, taken back or run out: whoever is to be called is called again."""
 
 
 class Reason(StrEnum):
-    """Why the lifecycle decided as it did. Closed: shown in log, feed and audit by these words."""
+    """Why it was decided so. Closed: shown in console, log, API, feed and audit by these words."""
 
     # transitions
     CONDITION_SEEN = "condition_seen"
@@ -65,6 +68,8 @@ class Reason(StrEnum):
     SEVERITY_FELL = "severity_fell"
     EXAMINED_AND_ABSENT = "examined_and_absent"
     SEEN_AGAIN = "seen_again"
+    WORSE_THAN_ACCEPTED = "worse_than_accepted"
+    OTHER_EVIDENCE = "other_evidence"
     # no transition
     NOT_HELD_LONG_ENOUGH = "not_held_long_enough"
     NOT_ABSENT_LONG_ENOUGH = "not_absent_long_enough"
@@ -73,6 +78,36 @@ class Reason(StrEnum):
     NOT_EXAMINED = "not_examined"
     OLDER_THAN_KNOWN = "older_than_known"
     NEVER_OPENED = "never_opened"
+    # what a person decided
+    ACKNOWLEDGED = "acknowledged"
+    SNOOZED = "snoozed"
+    ACCEPTANCE_PROPOSED = "acceptance_proposed"
+    ACCEPTED = "accepted"
+    TAKEN_BACK = "taken_back"
+    # why a decision is over, besides
+    RAN_OUT = "ran_out"
+    REPLACED = "replaced"
+    ALERT_ENDED = "alert_ended"
+    # why a decision was refused
+    NOT_OPEN = "not_open"
+    NO_PERSON = "no_person"
+    NO_NOTE = "no_note"
+    NOTE_TOO_LONG = "note_too_long"
+    ENDS_TOO_SOON = "ends_too_soon"
+    ENDS_TOO_LATE = "ends_too_late"
+    ALREADY_ACCEPTED = "already_accepted"
+    NOTHING_PROPOSED = "nothing_proposed"
+    SAME_PERSON = "same_person"
+    NOTHING_TO_TAKE_BACK = "nothing_to_take_back"
+
+
+class DecisionKind(StrEnum):
+    """What people can decide about an alert. A proposal waits for the second pair of eyes and keeps nothing quiet."""
+
+    ACKNOWLEDGEMENT = "acknowledgement"
+    SNOOZE = "snooze"
+    PROPOSAL = "proposal"
+    ACCEPTANCE = "acceptance"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -129,11 +164,42 @@ class Clear:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What was known of an alert when a person decided about it, frozen: nothing said later changes it."""
+
+    severity: Severity
+    standing: str
+    why: Why
+    figures: Mapping[str, Figure]
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What a person decided about an alert: an overlay on its status, which stays what it is.
+
+    `by` is who, as the credential said it (`key:li`, `cli:li`); `until` is when it runs out, None for an acceptance.
+    `proposed_by` is the first pair of eyes of an acceptance. `ends`: the alert is about something that happened, not
+    about something that lasts, so accepting it ends it.
+    """
+
+    kind: DecisionKind
+    by: str
+    note: str
+    at: datetime
+    until: datetime | None
+    evidence: Evidence
+    proposed_by: str | None = None
+    ends: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
     """A condition with a beginning. `alert_id` is stable over its whole life, reopenings included.
 
     `severity` is the worst the condition is now, `seen_at` our time of the last examination that spoke of it,
     `absent_since` set while it was examined and absent but `resolve_after` has not passed. `version` counts changes.
+    `decisions` are those of people that stand, at most one of a kind, in the order of the kinds.
     """
 
     alert_id: str
@@ -152,6 +218,11 @@ class Alert:
     absent_since: datetime | None = None
     episode: int = 1
     version: int = 1
+    decisions: tuple[Decision, ...] = ()
+
+    def decision(self, kind: DecisionKind) -> Decision | None:
+        """What stands of this kind, run out or not."""
+        return next((one for one in self.decisions if one.kind is kind), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

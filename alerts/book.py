@@ -6,14 +6,37 @@ import hashlib
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from alerts.alert import Alert, AlertKey, Clear, FeedEntry, Signal, Status, Transition
+from alerts.alert import Alert, AlertKey, Clear, Decision, FeedEntry, Reason, Signal, Status, Transition
+from alerts.decisions import Act, Ended, Ruling, decide, run_out
 from alerts.delivery import Delivery, message_id
 from alerts.lifecycle import transitions
 
 GENESIS_HEAD = "0" * 64
+RUN_OUT_CAUSE = "system:time"
+"""Who ends a decision that has run out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What became of a person's act: the alert afterwards, why, and what the world hears of it."""
+
+    alert: Alert
+    reason: Reason
+    entries: tuple[FeedEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastDecision:
+    """A decision with what became of it; `ended_at` None: it stands, though it may have run out."""
+
+    decision: Decision
+    ended_at: datetime | None = None
+    ended_by: str | None = None
+    ended_reason: Reason | None = None
 
 
 class AlertBook(Protocol):
@@ -31,6 +54,26 @@ class AlertBook(Protocol):
         append one audit entry and one feed entry a transition (`seq` dense from 1), owe one delivery a channel.
         `cause` names who said it (a round, a person) and goes into the audit entry.
         """
+        ...
+
+    def decide(self, alert_id: str, act: Act, *, now: datetime) -> Decided | None:
+        """Do what a person asks about an alert, by `alerts.decisions.decide`; None if there is no such alert.
+
+        All or nothing, as in `advance`. `act.by` goes into the audit entry: one a published transition, and one for
+        what is decided without being published (a proposal, and one taken back).
+        """
+        ...
+
+    def run_out(self, *, now: datetime) -> tuple[FeedEntry, ...]:
+        """End the decisions that have run out, and publish that. To be called as time goes by."""
+        ...
+
+    def alert(self, alert_id: str) -> Alert | None:
+        """One alert, whatever its status."""
+        ...
+
+    def decisions(self, alert_id: str) -> list[PastDecision]:
+        """All that people ever decided about an alert, in order."""
         ...
 
     def open_alerts(self) -> list[Alert]:
@@ -68,6 +111,33 @@ def feed_entry(transition: Transition, *, seq: int, audit_seq: int, audit_head: 
     )
 
 
+def ruling_payload(ruling: Ruling) -> dict[str, object]:
+    """What the audit chain keeps of a decision that is not published."""
+    alert = ruling.alert
+    return {
+        "alert_id": alert.alert_id,
+        "reason": ruling.reason.value,
+        "rule": alert.key.rule,
+        "subject": alert.key.subject,
+        "period": alert.key.period,
+        "episode": alert.episode,
+        "stands": [_decision_payload(decision) for decision in alert.decisions],
+    }
+
+
+def _decision_payload(decision: Decision) -> dict[str, object]:
+    evidence = decision.evidence
+    return {
+        "kind": decision.kind.value,
+        "by": decision.by,
+        "note": decision.note,
+        "until": None if decision.until is None else decision.until.isoformat(),
+        "severity": evidence.severity.value,
+        "why": {"zh": evidence.why.zh, "en": evidence.why.en},
+        "figures": dict(evidence.figures),
+    }
+
+
 def audit_payload(transition: Transition, *, seq: int) -> dict[str, object]:
     """What the audit chain keeps of a published transition: strings, integers, null and maps of them only."""
     alert = transition.alert
@@ -101,28 +171,86 @@ class MemoryAlertBook:
         self.alerts: dict[AlertKey, Alert] = {}
         self.owed: list[Delivery] = []
         self._entries: list[FeedEntry] = []
+        self._audit_seq = 0
         self._audit_head = GENESIS_HEAD
+        self._decisions: dict[str, list[PastDecision]] = {}
         self._lock = threading.Lock()
 
     def advance(
         self, *, signals: Sequence[Signal], clears: Sequence[Clear], now: datetime, cause: str
     ) -> tuple[FeedEntry, ...]:
         with self._lock:
-            decided = transitions(open_alerts=self.alerts, signals=signals, clears=clears, now=now)
-            published: list[FeedEntry] = []
-            owed: list[Delivery] = []
-            head = self._audit_head
-            for seq, transition in enumerate(decided.transitions, start=len(self._entries) + 1):
-                head = _chained(head, {"cause": cause, "at": now.isoformat(), **audit_payload(transition, seq=seq)})
-                entry = feed_entry(transition, seq=seq, audit_seq=seq, audit_head=head)
-                published.append(entry)
-                owed.extend(owed_to(entry, self.channels))
-            # Everything that can fail is behind us: from here on all of it is kept.
-            self.alerts.update((alert.key, alert) for alert in decided.changed)
-            self._audit_head = head
-            self._entries.extend(published)
-            self.owed.extend(owed)
-            return tuple(published)
+            said = transitions(open_alerts=self.alerts, signals=signals, clears=clears, now=now)
+            return self._keep(said.changed, said.transitions, said.ended, now=now, cause=cause)
+
+    def decide(self, alert_id: str, act: Act, *, now: datetime) -> Decided | None:
+        with self._lock:
+            known = self._alert(alert_id)
+            if known is None:
+                return None
+            ruling = decide(known, act, now=now)
+            if ruling.alert == known:
+                return Decided(alert=known, reason=ruling.reason)
+            entries = self._keep([ruling.alert], ruling.transitions, ruling.ended, now=now, cause=act.by)
+            if not entries:
+                payload = {"cause": act.by, "at": now.isoformat(), **ruling_payload(ruling)}
+                self._audit_seq, self._audit_head = self._audit_seq + 1, _chained(self._audit_head, payload)
+            return Decided(alert=ruling.alert, reason=ruling.reason, entries=entries)
+
+    def run_out(self, *, now: datetime) -> tuple[FeedEntry, ...]:
+        with self._lock:
+            rulings = [run_out(alert, now=now) for _, alert in sorted(self.alerts.items())]
+            over = [ruling for ruling in rulings if ruling.ended]
+            return self._keep(
+                [ruling.alert for ruling in over],
+                [transition for ruling in over for transition in ruling.transitions],
+                [ended for ruling in over for ended in ruling.ended],
+                now=now, cause=RUN_OUT_CAUSE,
+            )
+
+    def _keep(
+        self, changed: Sequence[Alert], heard: Sequence[Transition], ended: Sequence[Ended], *, now: datetime,
+        cause: str,
+    ) -> tuple[FeedEntry, ...]:
+        published: list[FeedEntry] = []
+        owed: list[Delivery] = []
+        head = self._audit_head
+        for place, transition in enumerate(heard, start=1):
+            seq = len(self._entries) + place
+            head = _chained(head, {"cause": cause, "at": now.isoformat(), **audit_payload(transition, seq=seq)})
+            entry = feed_entry(transition, seq=seq, audit_seq=self._audit_seq + place, audit_head=head)
+            published.append(entry)
+            owed.extend(owed_to(entry, self.channels))
+        # Everything that can fail is behind us: from here on all of it is kept.
+        before = dict(self.alerts)
+        self.alerts.update((alert.key, alert) for alert in changed)
+        for alert in changed:
+            self._keep_decisions(before.get(alert.key), alert, ended, now=now, by=cause)
+        self._audit_seq, self._audit_head = self._audit_seq + len(published), head
+        self._entries.extend(published)
+        self.owed.extend(owed)
+        return tuple(published)
+
+    def _keep_decisions(
+        self, before: Alert | None, after: Alert, ended: Sequence[Ended], *, now: datetime, by: str
+    ) -> None:
+        past = self._decisions.setdefault(after.alert_id, [])
+        for one in ended:
+            if one.alert_id == after.alert_id:
+                place = next(n for n, p in enumerate(past) if p.ended_at is None and p.decision == one.decision)
+                past[place] = PastDecision(
+                    decision=one.decision, ended_at=now, ended_by=by, ended_reason=one.reason
+                )
+        past.extend(PastDecision(decision=one) for one in made(before, after))
+
+    def alert(self, alert_id: str) -> Alert | None:
+        return self._alert(alert_id)
+
+    def _alert(self, alert_id: str) -> Alert | None:
+        return next((alert for alert in list(self.alerts.values()) if alert.alert_id == alert_id), None)
+
+    def decisions(self, alert_id: str) -> list[PastDecision]:
+        return list(self._decisions.get(alert_id, ()))
 
     def open_alerts(self) -> list[Alert]:
         return sorted((a for a in self.alerts.values() if a.status is Status.OPEN), key=lambda alert: alert.key)
@@ -133,6 +261,12 @@ class MemoryAlertBook:
 
     def head(self) -> int:
         return len(self._entries)
+
+
+def made(before: Alert | None, after: Alert) -> list[Decision]:
+    """The decisions that stand afterwards and did not before."""
+    stood = () if before is None else before.decisions
+    return [decision for decision in after.decisions if decision not in stood]
 
 
 def owed_to(entry: FeedEntry, channels: Sequence[str]) -> list[Delivery]:

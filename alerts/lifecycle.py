@@ -16,8 +16,12 @@
     resolved   signal                   open       reopened (or opened)       seen_again (condition_seen)
     resolved   signal, for-time         pending    nothing                    not_held_long_enough
     resolved   in the margin, or clear  resolved   nothing                    within_margin, unchanged
+    accepted   signal, as accepted      resolved   nothing                    accepted
+    accepted   signal, worse or other   open       reopened                   worse_than_accepted, other_evidence
     any        older evidence           untouched  nothing                    older_than_known
     any        nothing                  untouched  nothing                    (no decision: it was not examined)
+
+`accepted` stands for an event that ended because two people accepted it, see `alerts.decisions`.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ from alerts.alert import (
     Alert,
     AlertKey,
     Clear,
+    DecisionKind,
     Reason,
     Severity,
     Signal,
@@ -39,10 +44,11 @@ from alerts.alert import (
     TransitionKind,
     alert_id_of,
 )
+from alerts.decisions import Ended, carried, covers
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Verdict:
     """What was decided about one key that was spoken of, and why; transitions and their absence alike."""
 
     key: AlertKey
@@ -55,12 +61,14 @@ class Transitions:
 
     `changed` holds every alert whose stored form is now another (pending ones and quiet updates included), at most
     one a key. `transitions` is what the world hears, in the order in which the keys were spoken of; its alerts are
-    among `changed`. `decisions` has exactly one line for every key that was spoken of.
+    among `changed`. `verdicts` has exactly one line for every key that was spoken of. `ended` are the decisions of
+    people that are over by what was said.
     """
 
     changed: tuple[Alert, ...]
     transitions: tuple[Transition, ...]
-    decisions: tuple[Decision, ...]
+    verdicts: tuple[Verdict, ...]
+    ended: tuple[Ended, ...] = ()
 
 
 def transitions(
@@ -78,18 +86,24 @@ def transitions(
     """
     changed: list[Alert] = []
     heard: list[Transition] = []
-    decisions: list[Decision] = []
+    verdicts: list[Verdict] = []
+    ended: list[Ended] = []
     for key, word in _newest_words(signals, clears).items():
         known = open_alerts.get(key)
         step = _step(known, word, now)
-        decisions.append(Decision(key, step.reason))
+        verdicts.append(Verdict(key, step.reason))
         if step.alert is None or step.alert == known:
             continue
-        alert = step.alert if known is None else replace(step.alert, version=known.version + 1)
+        alert = step.alert
+        if known is not None:
+            alert, over = carried(known, replace(alert, version=known.version + 1))
+            ended.extend(over)
         changed.append(alert)
         if step.kind is not None:
             heard.append(Transition(kind=step.kind, reason=step.reason, alert=alert, at=now))
-    return Transitions(changed=tuple(changed), transitions=tuple(heard), decisions=tuple(decisions))
+    return Transitions(
+        changed=tuple(changed), transitions=tuple(heard), verdicts=tuple(verdicts), ended=tuple(ended)
+    )
 
 
 class _Step(NamedTuple):
@@ -135,9 +149,18 @@ def _step(known: Alert | None, word: Signal | Clear, now: datetime) -> _Step:
         return _Step(known, Reason.NOT_EXAMINED)
     if known is not None and known.status is Status.OPEN:
         return _still_open(known, word, now)
+    if known is not None and covers(known, word):
+        return _as_accepted(known, word, now)
     if word.severity is None:
         return _in_margin(known, word, now)
     return _sighted(known, word, word.severity, now)
+
+
+def _as_accepted(known: Alert, signal: Signal, now: datetime) -> _Step:
+    """An event that two people accepted is told again as they accepted it: it stays ended."""
+    if known.status is Status.PENDING:
+        return _dropped(known, signal, now)
+    return _Step(_noted(known, signal, now), Reason.ACCEPTED)
 
 
 def _sighted(known: Alert | None, signal: Signal, severity: Severity, now: datetime) -> _Step:
@@ -170,8 +193,16 @@ def _sighted(known: Alert | None, signal: Signal, severity: Severity, now: datet
     if not opens:
         return _Step(alert, Reason.NOT_HELD_LONG_ENOUGH)
     if was_open:
-        return _Step(alert, Reason.SEEN_AGAIN, TransitionKind.REOPENED)
+        return _Step(alert, _why_again(known, severity), TransitionKind.REOPENED)
     return _Step(alert, Reason.CONDITION_HELD if waiting else Reason.CONDITION_SEEN, TransitionKind.OPENED)
+
+
+def _why_again(known: Alert | None, severity: Severity) -> Reason:
+    """Why an alert that had ended opens again: what was accepted of it was less, or something else."""
+    accepted = None if known is None else known.decision(DecisionKind.ACCEPTANCE)
+    if accepted is None:
+        return Reason.SEEN_AGAIN
+    return Reason.WORSE_THAN_ACCEPTED if severity.rank > accepted.evidence.severity.rank else Reason.OTHER_EVIDENCE
 
 
 def _last_episode(known: Alert) -> tuple[int, datetime | None, datetime | None]:

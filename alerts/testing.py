@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from alerts.alert import (
+    Alert,
     AlertKey,
     Clear,
+    DecisionKind,
     FeedEntry,
     Figure,
     Reason,
@@ -20,8 +24,9 @@ from alerts.alert import (
     Why,
     alert_id_of,
 )
-from alerts.book import AlertBook
-from alerts.channel import Channel
+from alerts.book import AlertBook, Decided
+from alerts.channel import Channel, DigestChannel, Owed
+from alerts.decisions import Acknowledge, Act, Confirm, Propose, Snooze, TakeBack
 from alerts.delivery import NotSent, Sent, message_id
 
 START = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
@@ -109,6 +114,13 @@ class RecordingChannel:
         self.sent.append((message_id, entry))
         return Sent(detail="recorded") if self._answer is None else self._answer(entry)
 
+    def ping(self, *, message_id: str) -> Sent | NotSent:
+        """Remember the test as a message about an invented entry."""
+        return self.send(entry_of(0), message_id=message_id)
+
+    def preview(self, entry: FeedEntry) -> str:
+        return entry.why.en
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -145,10 +157,70 @@ class ChannelSuite:
     def test_what_the_other_side_fails_to_do_is_an_answer_and_may_be_tried_again(
         self, broken_channel: Channel
     ) -> None:
-        answer = broken_channel.send(entry_of(1), message_id="evt_1_x")
+        for answer in (broken_channel.send(entry_of(1), message_id="evt_1_x"), broken_channel.ping(message_id="t")):
+            assert isinstance(answer, NotSent)
+            assert not answer.permanent
+            assert answer.detail
+
+    def test_a_sentence_that_is_very_long_can_be_sent(self, channel: Channel) -> None:
+        entry = entry_of(1, why=Why(zh="余额低于底线，" * 1500, en="below the floor, " * 1500))
+        assert isinstance(channel.send(entry, message_id="evt_1_x"), Sent)
+
+    def test_a_test_message_can_be_sent(self, channel: Channel) -> None:
+        assert isinstance(channel.ping(message_id="test_1_x"), Sent)
+
+    def test_a_preview_calls_nobody_and_shows_the_entry(self, broken_channel: Channel) -> None:
+        shown = broken_channel.preview(entry_of(7))
+        assert "floor" in shown
+        assert "10000" in shown
+
+    def test_several_together_are_sent(self, channel: Channel) -> None:
+        if not isinstance(channel, DigestChannel):
+            return
+        owed = [Owed(entry_of(seq), f"evt_{seq}_x") for seq in range(1, 8)]
+        assert 1 <= channel.fits(owed) <= 7
+        assert channel.fits(owed[:1]) == 1
+        assert isinstance(channel.send_digest(owed[: channel.fits(owed)]), Sent)
+
+    def test_it_can_be_closed_twice(self, channel: Channel) -> None:
+        channel.send(entry_of(1), message_id="evt_1_x")
+        channel.close()
+        channel.close()
+
+
+class OutsideChannelSuite(ChannelSuite):
+    """What every channel that calls somebody must pass besides. A subclass gives three more fixtures.
+
+    `refusing_channel` reaches one who refuses it for good, `silent_channel` one who takes the connection and says
+    nothing (with a timeout of a second), `secrets` are the words that must never show.
+    """
+
+    def test_a_refusal_for_good_is_permanent_and_says_why(
+        self, refusing_channel: Channel, secrets: Sequence[str]
+    ) -> None:
+        for answer in (refusing_channel.send(entry_of(1), message_id="evt_1_x"), refusing_channel.ping(message_id="t")):
+            assert isinstance(answer, NotSent)
+            assert answer.permanent
+            assert answer.detail
+            assert not [secret for secret in secrets if secret in answer.detail]
+
+    def test_one_who_says_nothing_is_not_waited_for_without_end(
+        self, silent_channel: Channel, secrets: Sequence[str]
+    ) -> None:
+        began = time.monotonic()
+        answer = silent_channel.send(entry_of(1), message_id="evt_1_x")
         assert isinstance(answer, NotSent)
         assert not answer.permanent
-        assert answer.detail
+        assert time.monotonic() - began < 8
+        assert not [secret for secret in secrets if secret in answer.detail]
+
+    def test_no_secret_shows(
+        self, channel: Channel, broken_channel: Channel, secrets: Sequence[str]
+    ) -> None:
+        answers = [channel.send(entry_of(1), message_id="evt_1_x"), broken_channel.ping(message_id="t")]
+        shown = " ".join([channel.preview(entry_of(1)), *(answer.detail for answer in answers)])
+        assert secrets
+        assert not [secret for secret in secrets if secret in shown]
 
 
 class AlertBookSuite:
@@ -286,6 +358,171 @@ class AlertBookSuite:
         entries = _said(book, START, *(signal_of(key) for key in keys))
         assert [entry.key for entry in entries] == keys
         assert [alert.key for alert in book.open_alerts()] == sorted(keys)
+
+
+    # what people decide
+
+    def test_an_acknowledgement_is_published_with_who_until_when_and_why(self, book: AlertBook) -> None:
+        _said(book, START, signal_of())
+        later, until = START + timedelta(hours=1), START + timedelta(days=1)
+        (entry,) = _did(book, later, Acknowledge(by="key:li", note="called them", until=until)).entries
+        assert (entry.seq, entry.transition, entry.reason) == (2, TransitionKind.ACKNOWLEDGED, Reason.ACKNOWLEDGED)
+        assert (entry.severity, entry.recorded_at, entry.as_of, entry.opened_at) == (Severity.RED, later, START, START)
+        figures = dict(entry.figures)
+        assert figures["balance_fen"] == 99_00
+        assert (figures["decision_by"], figures["decision_note"]) == ("li", "called them")
+        assert figures["decision_until"] == until.isoformat(timespec="minutes")
+        assert "called them" in entry.why.zh
+        assert entry.why.en.endswith(signal_of().why.en)
+        assert book.entries(after=1, limit=9) == [entry]
+        (alert,) = book.open_alerts()
+        (decision,) = alert.decisions
+        assert (decision.kind, decision.by, decision.until) == (DecisionKind.ACKNOWLEDGEMENT, "key:li", until)
+        assert (decision.evidence.severity, decision.at) == (Severity.RED, later)
+        assert (alert.status, alert.why, alert.figures) == (Status.OPEN, signal_of().why, signal_of().figures)
+        assert book.alert(alert.alert_id) == alert
+
+    def test_the_same_act_again_publishes_nothing_and_another_persons_takes_its_place(self, book: AlertBook) -> None:
+        _said(book, START, signal_of())
+        act = Acknowledge(by="key:li", note="", until=START + timedelta(days=1))
+        _did(book, START, act)
+        before = _the(book)
+        again = _did(book, START + timedelta(minutes=1), act)
+        assert (again.reason, again.entries, again.alert, _the(book)) == (Reason.UNCHANGED, (), before, before)
+        other = _did(book, START + timedelta(hours=1), replace(act, by="key:wang"))
+        assert [entry.seq for entry in other.entries] == [3]
+        past = book.decisions(before.alert_id)
+        assert [(one.decision.by, one.ended_reason, one.ended_by) for one in past] == [
+            ("key:li", Reason.REPLACED, "key:wang"), ("key:wang", None, None),
+        ]
+
+    def test_a_worse_severity_ends_what_was_decided_and_easing_does_not_bring_it_back(self, book: AlertBook) -> None:
+        hours = [START + timedelta(hours=hour) for hour in range(4)]
+        until = START + timedelta(days=2)
+        _said(book, hours[0], signal_of(severity=Severity.ORANGE))
+        _did(book, hours[0], Acknowledge(by="key:li", note="", until=until))
+        _did(book, hours[0], Snooze(by="key:li", note="they pay tomorrow", until=until))
+        _said(book, hours[1], signal_of(severity=Severity.YELLOW, at=hours[1]))
+        assert len(_the(book).decisions) == 2
+        _said(book, hours[2], signal_of(severity=Severity.RED, at=hours[2]))
+        _said(book, hours[3], signal_of(severity=Severity.ORANGE, at=hours[3]))
+        alert = _the(book)
+        assert alert.decisions == ()
+        assert [(one.ended_reason, one.ended_at) for one in book.decisions(alert.alert_id)] == [
+            (Reason.SEVERITY_ROSE, hours[2])
+        ] * 2
+
+    def test_what_lasts_is_accepted_by_two_and_stays_open_until_it_ends(self, book: AlertBook) -> None:
+        hours = [START + timedelta(hours=hour) for hour in range(5)]
+        _said(book, hours[0], signal_of())
+        _did(book, hours[0], Acknowledge(by="key:li", note="", until=hours[4]))
+        proposed = _did(book, hours[1], Propose(by="key:li", note="a parent pays in cash", ends=False))
+        assert (proposed.reason, proposed.entries, book.head()) == (Reason.ACCEPTANCE_PROPOSED, (), 2)
+        _said(book, hours[2], signal_of(at=hours[2], balance_fen=98_00))
+        for same in ("key:li", "cli:Li "):
+            assert _did(book, hours[2], Confirm(by=same)).reason is Reason.SAME_PERSON
+        (entry,) = _did(book, hours[3], Confirm(by="key:wang")).entries
+        assert (entry.transition, entry.reason) == (TransitionKind.ACCEPTED, Reason.ACCEPTED)
+        assert (entry.figures["decision_proposed_by"], entry.figures["decision_by"]) == ("li", "wang")
+        (accepted,) = _the(book).decisions
+        assert (accepted.kind, accepted.proposed_by, accepted.until) == (DecisionKind.ACCEPTANCE, "key:li", None)
+        assert accepted.evidence.figures["balance_fen"] == 99_00
+        assert _said(book, hours[3], signal_of(at=hours[3], balance_fen=97_00)) == ()
+        assert _the(book).decisions == (accepted,)
+        _said(book, hours[4], clear_of(at=hours[4]))
+        past = book.decisions(entry.alert_id)
+        assert [(one.decision.kind.value, one.ended_reason) for one in past] == [
+            ("acknowledgement", Reason.ACCEPTED), ("proposal", Reason.ACCEPTED), ("acceptance", Reason.ALERT_ENDED),
+        ]
+        assert past[-1].decision == accepted
+
+    def test_an_accepted_event_ends_and_the_same_evidence_does_not_bring_it_back(self, book: AlertBook) -> None:
+        hours = [START + timedelta(hours=hour) for hour in range(5)]
+        _said(book, hours[0], signal_of(severity=Severity.ORANGE))
+        _accept_event(book, hours[0])
+        entries = book.entries(after=0, limit=9)
+        assert [entry.transition.value for entry in entries] == ["opened", "accepted", "resolved"]
+        assert entries[-1].reason is Reason.ACCEPTED
+        assert book.open_alerts() == []
+        again = signal_of(severity=Severity.YELLOW, at=hours[1])
+        assert _said(book, hours[1], again) == ()
+        assert _said(book, hours[1], clear_of(at=hours[1])) == ()
+        (other,) = _said(book, hours[2], signal_of(severity=Severity.ORANGE, at=hours[2], balance_fen=1))
+        assert (other.transition, other.reason) == (TransitionKind.REOPENED, Reason.OTHER_EVIDENCE)
+        _accept_event(book, hours[3])
+        (worse,) = _said(book, hours[4], signal_of(severity=Severity.RED, at=hours[4], balance_fen=1))
+        assert (worse.transition, worse.reason) == (TransitionKind.REOPENED, Reason.WORSE_THAN_ACCEPTED)
+        assert _the(book).decisions == ()
+
+    def test_whoever_takes_back_an_accepted_event_opens_it_again(self, book: AlertBook) -> None:
+        _said(book, START, signal_of())
+        _accept_event(book, START)
+        later = START + timedelta(days=1)
+        act = TakeBack(by="key:zhao", note="wrong", kind=DecisionKind.ACCEPTANCE)
+        done = book.decide(alert_id_of(key_of()), act, now=later)
+        assert done is not None
+        (entry,) = done.entries
+        assert (entry.transition, entry.reason) == (TransitionKind.REOPENED, Reason.TAKEN_BACK)
+        alert = _the(book)
+        assert (alert.episode, alert.opened_at, alert.decisions) == (2, later, ())
+        assert book.decisions(alert.alert_id)[-1].ended_by == "key:zhao"
+
+    def test_what_has_run_out_is_published_once(self, book: AlertBook) -> None:
+        _said(book, START, signal_of(key_of("a")), signal_of(key_of("b")))
+        first, second = book.open_alerts()
+        end = START + timedelta(hours=2)
+        for alert in (second, first):
+            book.decide(alert.alert_id, Snooze(by="key:li", note="later", until=end), now=START)
+        book.decide(first.alert_id, Propose(by="key:li", note="fine", ends=False), now=START)
+        assert book.run_out(now=end - timedelta(seconds=1)) == ()
+        entries = book.run_out(now=end)
+        assert [(entry.key.subject, entry.transition.value, entry.reason.value) for entry in entries] == [
+            ("a", "resumed", "ran_out"), ("b", "resumed", "ran_out"),
+        ]
+        assert book.run_out(now=end) == ()
+        much_later = START + timedelta(days=60)
+        assert book.run_out(now=much_later) == ()
+        assert [one.ended_reason for one in book.decisions(first.alert_id)] == [Reason.RAN_OUT] * 2
+
+    def test_what_is_refused_leaves_no_trace(self, book: AlertBook) -> None:
+        _said(book, START, signal_of())
+        before, entries = _the(book), book.entries(after=0, limit=9)
+        for act, reason in (
+            (Acknowledge(by="", note="", until=START + timedelta(hours=1)), Reason.NO_PERSON),
+            (Acknowledge(by="key:li", note="", until=START), Reason.ENDS_TOO_SOON),
+            (Snooze(by="key:li", note=" ", until=START + timedelta(hours=1)), Reason.NO_NOTE),
+            (Confirm(by="key:li"), Reason.NOTHING_PROPOSED),
+            (TakeBack(by="key:li", note="no", kind=DecisionKind.SNOOZE), Reason.NOTHING_TO_TAKE_BACK),
+        ):
+            done = _did(book, START, act)
+            assert (done.reason, done.entries, done.alert) == (reason, (), before)
+        assert (_the(book), book.entries(after=0, limit=9)) == (before, entries)
+        assert book.decisions(before.alert_id) == []
+        assert book.decide("nothing", Confirm(by="key:li"), now=START) is None
+        later = START + timedelta(hours=1)
+        _said(book, later, clear_of(at=later))
+        late = Acknowledge(by="key:li", note="", until=later + timedelta(hours=1))
+        refused = book.decide(before.alert_id, late, now=later)
+        assert refused is not None
+        assert refused.reason is Reason.NOT_OPEN
+
+
+def _the(book: AlertBook) -> Alert:
+    """The one alert that is open."""
+    (alert,) = book.open_alerts()
+    return alert
+
+
+def _did(book: AlertBook, now: datetime, act: Act) -> Decided:
+    """Let a person decide about the one alert that is open."""
+    done = book.decide(_the(book).alert_id, act, now=now)
+    assert done is not None
+    return done
+
+
+def _accept_event(book: AlertBook, now: datetime) -> None:
+    _did(book, now, Propose(by="key:li", note="a refund that was agreed", ends=True))
+    assert _did(book, now, Confirm(by="key:wang", note="seen the papers")).reason is Reason.ACCEPTED
 
 
 def _said(book: AlertBook, now: datetime, *words: Signal | Clear) -> tuple[FeedEntry, ...]:

@@ -13,9 +13,11 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from escrow_monitor.domain.disputes import OPEN_STATES
 from escrow_monitor.domain.figures import Figures
 from escrow_monitor.domain.findings import Level, Standing
 from escrow_monitor.domain.positions import BreakKind
+from escrow_monitor.domain.reconciliation import BREAKS
 from escrow_monitor.errors import DatabaseError
 
 COVERAGE_SERIES_MAX = 2_000
@@ -145,8 +147,13 @@ class _RecordsCollector(Collector):
         )
         yield _single("escrow_statement_gaps", "Working days without a final statement, still open.",
                       figures.statement_gaps)
-        yield _by("escrow_breaks_open", "Days whose balance a bank states otherwise than its entries give it.", "kind",
-                  {**{kind.value: 0 for kind in BreakKind}, **figures.breaks_open})
+        yield _by(
+            "escrow_breaks_open", "What bank, entries, contracts and charges say otherwise of each other: days whose "
+            "closing differs, and open items of the newest reconciliations.", "kind",
+            {**{kind.value: 0 for kind in (*BreakKind, *BREAKS)}, **figures.breaks_open},
+        )
+        yield _by("escrow_cases_open", "Refund cases that are not closed, by where they stand.", "state",
+                  {**{state.value: 0 for state in OPEN_STATES}, **figures.cases_open})
         yield _single("escrow_feed_sequence", "Number of the newest feed entry.", figures.feed_sequence)
         yield _single("escrow_audit_sequence", "Number of the newest audit entry.", figures.audit_sequence)
         yield _single("escrow_deliveries_due", "Deliveries owed and not yet made.", figures.deliveries_due)

@@ -23,44 +23,60 @@ from escrow_monitor.domain.figures import Figures
 from escrow_monitor.domain.policy import PolicyBook
 from escrow_monitor.domain.rules import (
     account_status,
+    backup_late,
+    bank_silent,
     calendar_ends,
     certificate_ends,
     corrected_statement,
+    delivery_late,
     external_check,
+    fee_cap,
     feed_gap,
     floor,
     freshness,
     large_outflow,
     late_top_up,
     outflow_cap,
+    receipt_outside_escrow,
+    reconciliation_open,
+    refund_mismatch,
+    refund_overdue,
+    release_ahead,
     round_late,
 )
-from escrow_monitor.errors import ConfigurationError, UsageError
-from escrow_monitor.logs import log as logger
+from escrow_monitor.errors import UsageError
 from escrow_monitor.metrics import Metrics
 from escrow_monitor.policies import load_policies
+from escrow_monitor.records import audit
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.figures import figures
+from escrow_monitor.records.policy_notes import note_policies
+from escrow_monitor.records.seal_keys import SealKey, read_key
 from escrow_monitor.records.statement_files import Registration
-from escrow_monitor.rounds import ROUNDS
+from escrow_monitor.rounds import ROUNDS, channels
 from escrow_monitor.rounds.bank_turn import BankTurn
 from escrow_monitor.rounds.check_balances import check_balances
 from escrow_monitor.rounds.deliver_alerts import deliver_alerts
 from escrow_monitor.rounds.load_statements import load_statements
 from escrow_monitor.rounds.perform import perform
 from escrow_monitor.rounds.pull_balances import pull_balances
+from escrow_monitor.rounds.reconcile import reconcile, reconcile_asked
 from escrow_monitor.rounds.report import Progress, Report
+from escrow_monitor.rounds.seal_audit import seal_audit
 from escrow_monitor.rounds.signals import Patience
+from escrow_monitor.rounds.watch_controls import watch_controls
 from escrow_monitor.rounds.watch_rounds import watch_rounds
-from escrow_monitor.settings import LogChannelSettings, Settings, WebhookSettings
+from escrow_monitor.rounds.who_hears import routing_of
+from escrow_monitor.settings import Settings
 from escrow_monitor.settings.section import zone_of
 
 RULE_NAMES = tuple(
     rule.RULE
     for rule in (
         floor, late_top_up, large_outflow, outflow_cap, freshness, feed_gap, corrected_statement, external_check,
-        account_status, round_late, calendar_ends,
-        certificate_ends,
+        account_status, round_late, delivery_late, backup_late, calendar_ends, bank_silent,
+        certificate_ends, release_ahead, receipt_outside_escrow, reconciliation_open,
+        refund_overdue, refund_mismatch, fee_cap,
     )
 )
 GARBAGE_VALUES = 100_000
@@ -80,8 +96,11 @@ class App:
     claimant: str = "local"
     _making: Lock = field(init=False, repr=False, default_factory=Lock)
     _connectors: dict[str, BankConnector] = field(init=False, repr=False, default_factory=dict)
+    _channels: dict[str, Channel] = field(init=False, repr=False, default_factory=dict)
     _met: dict[str, bytes] = field(init=False, repr=False, default_factory=dict)
     """The certificate (DER) that each bank showed since its last round."""
+    _settled: set[str] = field(init=False, repr=False, default_factory=set)
+    """What this process has brought in line with its settings already."""
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(
@@ -104,7 +123,14 @@ class App:
     @cached_property
     def channels(self) -> Mapping[str, Channel]:
         """The channels that deliveries go to, by name."""
-        return {name: make_channel(self.settings, name) for name in self.settings.channels}
+        return {name: self.channel(name) for name in self.settings.channels}
+
+    def channel(self, name: str) -> Channel:
+        """One channel; made on first use, so that one whose secret is missing stops no other."""
+        with self._making:
+            if name not in self._channels:
+                self._channels[name] = make_channel(self.settings, name)
+            return self._channels[name]
 
     def connector(self, bank: str) -> BankConnector:
         """The connector of one bank; made and connected on first use, so that a bank whose certificate or secret is
@@ -125,6 +151,35 @@ class App:
             resolve_after={rule: timedelta(seconds=s) for rule, s in chosen.resolve_after_seconds.items()},
         )
 
+    @cached_property
+    def seal_key(self) -> SealKey | None:
+        """The key that seals the audit chain; None where none is configured."""
+        chosen = self.settings.audit
+        text = self.settings.secret(chosen.key, chosen.key_file, what="audit.key_file")
+        return None if text is None else read_key(text, what="audit.key" if chosen.key else "audit.key_file")
+
+    def _hash_as_configured(self) -> None:
+        """Bring the audit chain to the configured hash, once a process."""
+        if "hash" in self._settled:
+            return
+        algorithm = self.settings.audit.algorithm
+        with self.database.read() as session:
+            is_so = audit.algorithm_of(session) == algorithm
+        if not is_so:
+            with self.database.write() as session:
+                audit.use_algorithm(session, algorithm, now=self.clock.now())
+        self._settled.add("hash")
+
+    def _note_policies(self) -> None:
+        """Have the audit chain say which policies hold, once a process."""
+        if "policies" in self._settled:
+            return
+        with self.database.write() as session:
+            note_policies(
+                session, version=self.policies.version, packs=self.policies.versions(), now=self.clock.now()
+            )
+        self._settled.add("policies")
+
     @staticmethod
     def real_now() -> datetime:
         """The machine's time, also where the demo replays the past: leases, retries and heartbeats live in it."""
@@ -139,6 +194,8 @@ class App:
                 return tuple(self.settings.folders)
             case "deliver-alerts":
                 return tuple(self.settings.channels)
+            case "seal-audit":
+                return (ALL,) if self.settings.audit.key or self.settings.audit.key_file else ()
             case _:
                 return (ALL,)
 
@@ -152,7 +209,7 @@ class App:
 
     def perform(
         self, name: str, shard: str, scheduled_at: datetime, *, account_nos: Sequence[str] | None = None,
-        progress: Progress | None = None,
+        usccs: Sequence[str] | None = None, progress: Progress | None = None,
     ) -> Report:
         """Do one round over one shard for one scheduled time, once; the run is recorded whatever happens.
 
@@ -160,6 +217,7 @@ class App:
         """
         if name not in ROUNDS:
             raise UsageError(f"there is no round {name!r}; the rounds are {', '.join(ROUNDS)}")
+        self._hash_as_configured()
         return perform(
             name=name,
             shard=shard,
@@ -168,12 +226,12 @@ class App:
             database=self.database,
             observe=self.metrics.round_finished,
             context={"bank": shard} if name == "pull-balances" else None,
-            do=lambda: self._round(name, shard, scheduled_at, account_nos, progress),
+            do=lambda: self._round(name, shard, scheduled_at, account_nos, usccs or None, progress),
         )
 
     def _round(
         self, name: str, shard: str, scheduled_at: datetime, account_nos: Sequence[str] | None,
-        progress: Progress | None,
+        usccs: Sequence[str] | None, progress: Progress | None,
     ) -> Report:
         match name:
             case "pull-balances":
@@ -199,6 +257,7 @@ class App:
                     progress=progress,
                 )
             case "check-balances":
+                self._note_policies()
                 return check_balances(
                     database=self.database,
                     policies=self.policies,
@@ -209,15 +268,34 @@ class App:
                     account_nos=account_nos,
                     progress=progress,
                 )
+            case "reconcile":
+                return reconcile(
+                    database=self.database,
+                    policies=self.policies,
+                    channels=tuple(self.settings.channels),
+                    patience=self.patience,
+                    scheduled_at=scheduled_at,
+                    now=self.clock.now(),
+                    usccs=usccs,
+                    progress=progress,
+                )
             case "deliver-alerts":
                 return deliver_alerts(
                     database=self.database,
-                    channels=self.channels,
+                    channels={shard: self.channel(shard)} if shard in self.settings.channels else {},
                     channel=shard,
                     claimant=self.claimant,
                     scheduled_at=scheduled_at,
                     now_of=self.real_now,
                     watch=self.metrics.delivered,
+                    routing=routing_of(self.settings, shard, calendar=calendar_for("CN")),
+                )
+            case "seal-audit":
+                if self.seal_key is None:
+                    raise UsageError("no key is configured to seal with: set audit.key_file")
+                return seal_audit(
+                    database=self.database, key=self.seal_key, zone=zone_of(self.settings.schedule.zone),
+                    scheduled_at=scheduled_at, now=self.clock.now(),
                 )
             case _:
                 return watch_rounds(
@@ -231,6 +309,32 @@ class App:
                     scheduled_at=scheduled_at,
                     now=self.clock.now(),
                 )
+
+    def reconcile_asked(self, request_id: str, *, progress: Progress | None = None) -> bool:
+        """Do a reconciliation that a person asked for. False: another process does it, or it is done."""
+        return reconcile_asked(
+            request_id, database=self.database, policies=self.policies, channels=tuple(self.settings.channels),
+            patience=self.patience, now=self.clock.now(), progress=progress,
+        )
+
+    def watch_controls(self) -> Sequence[str]:
+        """What the watchdog does: a sentence for each thing that is late; the alerts go out even if no round runs."""
+        chosen = self.settings.watchdog
+        watched = watch_controls(
+            database=self.database,
+            channels=tuple(self.settings.channels),
+            patience=self.patience,
+            late_after=self.late_after(),
+            deliveries_late_after=timedelta(seconds=chosen.deliveries_late_after_seconds),
+            backups=None if chosen.backups is None else self.settings.path(chosen.backups),
+            backup_late_after=timedelta(seconds=chosen.backup_late_after_seconds),
+            now=self.clock.now(),
+        )
+        if watched.deliveries_late:
+            for channel in self.settings.channels:
+                # Not through `perform`: the round that is late must not look as if it had run.
+                self._round("deliver-alerts", channel, self.real_now(), None, None, None)
+        return watched.late
 
     def _shown(self, bank: str) -> Certificate | None:
         from escrow_monitor.banks.certificates import certificate_of
@@ -288,9 +392,8 @@ class App:
         """Close what was opened: connections to banks, then the database."""
         for connector in self._connectors.values():
             connector.close()
-        if "channels" in self.__dict__:
-            for channel in self.channels.values():
-                channel.close()
+        for channel in self._channels.values():
+            channel.close()
         self.database.close()
 
 
@@ -318,36 +421,8 @@ def home_url_of(settings: Settings) -> str:
 
 def make_channel(settings: Settings, name: str) -> Channel:
     """Build one configured channel."""
-    chosen = settings.channels[name]
-    match chosen:
-        case LogChannelSettings():
-            from alerts.channels.log import LogChannel
-
-            log = logger("alerts")
-            return LogChannel(name, lambda item: log.info("alert.published", **item))
-        case WebhookSettings():
-            from alerts.channels.webhook import WebhookChannel
-            from alerts.feeds.item import feed_item
-
-            secrets = [secret.get_secret_value() for secret in chosen.secrets]
-            for file in chosen.secrets_files:
-                secret = settings.secret(None, file, what=f"channels.{name}.secrets_files")
-                secrets.extend((secret or "").split())
-            home_url = home_url_of(settings)
-            try:
-                return WebhookChannel(
-                    name,
-                    chosen.url,
-                    secrets,
-                    source=home_url,
-                    item_of=partial(feed_item, home_url=home_url),
-                    # The machine's clock even where the demo replays the past: receivers refuse an old timestamp.
-                    now_of=App.real_now,
-                    allow_private=chosen.allow_private,
-                    timeout_seconds=chosen.timeout_seconds,
-                )
-            except ValueError as error:
-                raise ConfigurationError(f"channels.{name}: {error}") from error
+    # The machine's clock even where the demo replays the past: receivers refuse an old timestamp.
+    return channels.make_channel(settings, name, home_url=home_url_of(settings), now_of=App.real_now)
 
 
 def assemble(settings: Settings, *, clock: Clock | None = None, claimant: str | None = None) -> App:

@@ -27,7 +27,7 @@ FIGURES = Figures(
     round_last_success={"pull-balances": NOW - timedelta(seconds=30)},
     alerts_open={("floor", "red"): 2, ("freshness", "orange"): 1},
     feed_sequence=41, audit_sequence=77, deliveries_due=5, deliveries_dead=1, statement_gaps=6,
-    breaks_open={"closing": 3},
+    breaks_open={"closing": 3}, cases_open={"contested": 2},
 )
 
 
@@ -46,6 +46,8 @@ def test_every_promised_name_is_there_with_its_value() -> None:
     assert values["escrow_deliveries_due",] == 5
     assert values["escrow_statement_gaps",] == 6
     assert values["escrow_breaks_open", ("kind", "closing")] == 3
+    assert values["escrow_cases_open", ("state", "contested")] == 2
+    assert values["escrow_cases_open", ("state", "paid")] == 0
     assert values["escrow_round_runs_total", ("outcome", "ok"), ("round", "pull-balances")] == 1
     assert values["escrow_round_duration_seconds_count", ("round", "pull-balances")] == 1
     assert values["escrow_bank_pulls_total", ("bank", "icbc"), ("outcome", "timeout")] == 3

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Literal, TypedDict
 from uuid import UUID, uuid5
 
-from alerts.alert import FeedEntry, Figure, Severity, TransitionKind
+from alerts.alert import FeedEntry, Figure, Reason, Severity, TransitionKind
 
 Lang = Literal["zh", "en"]
 
@@ -28,7 +28,51 @@ TRANSITION_WORDS: Mapping[TransitionKind, Mapping[Lang, str]] = {
     TransitionKind.ACCEPTED: {"zh": "已接受", "en": "accepted"},
     TransitionKind.RESOLVED: {"zh": "已解除", "en": "resolved"},
     TransitionKind.REOPENED: {"zh": "再次预警", "en": "reopened"},
+    TransitionKind.RESUMED: {"zh": "恢复提醒", "en": "resumed"},
 }
+REASON_WORDS: Mapping[Reason, Mapping[Lang, str]] = {
+    Reason.CONDITION_SEEN: {"zh": "查见该情形", "en": "the condition was seen"},
+    Reason.CONDITION_HELD: {"zh": "该情形持续已满规定时间", "en": "the condition held as long as it must"},
+    Reason.SEVERITY_ROSE: {"zh": "情形加重", "en": "it got worse"},
+    Reason.SEVERITY_FELL: {"zh": "情形减轻", "en": "it got better"},
+    Reason.EXAMINED_AND_ABSENT: {"zh": "经查已不存在", "en": "examined and found absent"},
+    Reason.SEEN_AGAIN: {"zh": "再次查见", "en": "it was seen again"},
+    Reason.WORSE_THAN_ACCEPTED: {"zh": "比已接受的更严重", "en": "worse than what was accepted"},
+    Reason.OTHER_EVIDENCE: {"zh": "依据与当时不同", "en": "the evidence is not what it was then"},
+    Reason.NOT_HELD_LONG_ENOUGH: {"zh": "持续时间未满", "en": "it has not held long enough"},
+    Reason.NOT_ABSENT_LONG_ENOUGH: {"zh": "消失时间未满", "en": "it has not been absent long enough"},
+    Reason.WITHIN_MARGIN: {"zh": "仍在缓冲范围内", "en": "within the margin"},
+    Reason.UNCHANGED: {"zh": "没有变化", "en": "nothing changed"},
+    Reason.NOT_EXAMINED: {"zh": "未经核查", "en": "it was not examined"},
+    Reason.OLDER_THAN_KNOWN: {"zh": "依据早于已知情况", "en": "the evidence is older than what is known"},
+    Reason.NEVER_OPENED: {"zh": "尚未构成预警即已消失", "en": "it went before it opened"},
+    Reason.ACKNOWLEDGED: {"zh": "已有人确认", "en": "somebody acknowledged it"},
+    Reason.SNOOZED: {"zh": "已暂缓提醒", "en": "somebody snoozed it"},
+    Reason.ACCEPTANCE_PROPOSED: {
+        "zh": "已提议接受，待另一人复核", "en": "acceptance is proposed and waits for another person",
+    },
+    Reason.ACCEPTED: {"zh": "已经两人接受", "en": "two people accepted it"},
+    Reason.TAKEN_BACK: {"zh": "决定已撤回", "en": "the decision was taken back"},
+    Reason.RAN_OUT: {"zh": "决定已到期", "en": "the decision ran out"},
+    Reason.REPLACED: {"zh": "已由新的决定代替", "en": "a newer decision took its place"},
+    Reason.ALERT_ENDED: {"zh": "预警已结束", "en": "the alert ended"},
+    Reason.NOT_OPEN: {"zh": "该预警未开启，无可决定", "en": "the alert is not open: there is nothing to decide"},
+    Reason.NO_PERSON: {"zh": "没有说明是谁决定的", "en": "nobody is named who decides"},
+    Reason.NO_NOTE: {"zh": "没有说明理由", "en": "no reason is given: add a note"},
+    Reason.NOTE_TOO_LONG: {"zh": "说明过长（最多 500 字）", "en": "the note is longer than 500 characters"},
+    Reason.ENDS_TOO_SOON: {"zh": "截止时间不在将来", "en": "the end does not lie ahead"},
+    Reason.ENDS_TOO_LATE: {
+        "zh": "截止时间过远（确认最长 30 天，暂缓最长 14 天）",
+        "en": "the end is too far off: 30 days at most for an acknowledgement, 14 for a snooze",
+    },
+    Reason.ALREADY_ACCEPTED: {"zh": "该预警已被接受", "en": "the alert is accepted already"},
+    Reason.NOTHING_PROPOSED: {"zh": "没有待复核的接受提议", "en": "no acceptance is proposed: propose it first"},
+    Reason.SAME_PERSON: {"zh": "提议人与复核人是同一人", "en": "whoever proposed it cannot confirm it"},
+    Reason.NOTHING_TO_TAKE_BACK: {
+        "zh": "没有可撤回的决定", "en": "no such decision stands: there is nothing to take back",
+    },
+}
+"""What each reason says to people."""
 
 
 class EscrowFacts(TypedDict):

@@ -5,19 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from alerts.feeds.filter import FeedFilter
 from escrow_monitor.errors import UsageError
 from escrow_monitor.records import audit, keys
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.keys import KeyInfo
 
+_ALL = FeedFilter()
+
 
 def create_key(
-    database: Database, *, name: str, scopes: Sequence[str], expires_after: timedelta, actor: str, now: datetime
+    database: Database, *, name: str, scopes: Sequence[str], expires_after: timedelta, actor: str, now: datetime,
+    only: FeedFilter = _ALL,
 ) -> tuple[KeyInfo, str]:
-    """Make a key; its secret is returned this once and only its hash is kept."""
+    """Make a key; its secret is returned this once and only its hash is kept.
+
+    `only` binds it to a part of the feed. Raises UsageError if it could then read something else.
+    """
+    if not only.is_empty and set(scopes) != {"feed"}:
+        raise UsageError("a key for a part of the feed can have the scope feed alone: others would show all")
     with database.write() as session:
-        key, secret = keys.create(session, name=name, scopes=scopes, expires_at=now + expires_after, now=now)
-        payload = {"key_id": key.key_id, "name": name, "scopes": sorted(key.scopes), "expires_at": str(key.expires_at)}
+        key, secret = keys.create(
+            session, name=name, scopes=scopes, expires_at=now + expires_after, now=now, only=only
+        )
+        payload = {
+            "key_id": key.key_id, "name": name, "scopes": sorted(key.scopes), "expires_at": str(key.expires_at),
+            "only": only.asked,
+        }
         audit.append(session, kind="key.created", actor=actor, payload=payload, now=now)
     return key, secret
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -58,7 +59,7 @@ class Moment:
         if on > self.today:
             detail = f"dated {on}, and in {self.zone.key} it is {self.today}"
             raise refused(RefusalReason.DATED_IN_FUTURE, where, name, detail)
-        return min(datetime.combine(on, time(23, 59, 59), self.zone).astimezone(UTC), self.fetched_at)
+        return min(_last_second(on, self.zone), self.fetched_at)
 
     def instant(self, text: object, where: str, name: str) -> datetime:
         """An instant as the bank writes it, in its own zone where it names none. Raises Refused for one to come."""
@@ -78,8 +79,15 @@ class Moment:
         return at
 
 
+@lru_cache(maxsize=1024)
+def _last_second(on: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(on, time(23, 59, 59), zone).astimezone(UTC)
+
+
 def check_one_voice(readings: Sequence[Reading], where: str) -> None:
     """Two figures for one kind and day contradict each other: Refused."""
+    if len({(reading.kind, reading.on) for reading in readings}) == len(readings):
+        return
     said: dict[tuple[BalanceKind, date], Money] = {}
     for reading in readings:
         before = said.setdefault((reading.kind, reading.on), reading.amount)

@@ -9,7 +9,24 @@ from typing import Annotated
 
 import typer
 
-from escrow_monitor.cli import accounts, admin, alerts, contracts, demo, doctor, imports, policy, statements, work
+from escrow_monitor.cli import (
+    accounts,
+    admin,
+    alerts,
+    audit,
+    cases,
+    channels,
+    contracts,
+    demo,
+    doctor,
+    imports,
+    policy,
+    reconcile,
+    refunds,
+    silences,
+    statements,
+    work,
+)
 from escrow_monitor.cli.frame import Frame
 from escrow_monitor.errors import EscrowMonitorError
 
@@ -38,7 +55,11 @@ def options(
     context.obj = Frame(config=config, lang=lang, debug=debug)
 
 
-for room in (demo, work, statements, accounts, contracts, imports, policy, alerts, admin, doctor):
+for room in (
+    demo, work, statements, accounts, contracts, imports, reconcile, cases, refunds, policy, alerts, channels, audit,
+    silences,
+    admin, doctor,
+):
     room.register(app)
 
 

@@ -159,6 +159,7 @@ def _findings_now(app: App, account_no: str) -> list[dict[str, object]]:
                 everything=True,
                 days_from=now.astimezone(ZONE).date() - timedelta(days=LOOK_BACK_DAYS),
                 large_debit_fen_min=app.policies.large_debit_minor_units_min(),
+                charge_months=app.policies.charge_months_max,
             )
             for one in chunk
         ]

@@ -1,10 +1,10 @@
-"""Commands of operators: keys, audit, configuration, database."""
+"""Commands of operators: keys, configuration, database."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,18 +12,19 @@ from escrow_monitor.cli.frame import AsJson, frame_of
 from escrow_monitor.cli.output import print_json, print_table, say, warn
 from escrow_monitor.errors import UsageError
 
+if TYPE_CHECKING:
+    from alerts.feeds.filter import FeedFilter
+
 keys_group = typer.Typer(no_args_is_help=True, help="API keys for the web, the feeds and the metrics.")
-audit_group = typer.Typer(no_args_is_help=True, help="The tamper-evident record.")
 config_group = typer.Typer(no_args_is_help=True, help="What is configured.")
 db_group = typer.Typer(no_args_is_help=True, help="The database.")
 
-SCOPES = ("read", "metrics", "admin")
+SCOPES = ("read", "feed", "decide", "metrics", "admin")
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     app.add_typer(keys_group, name="keys")
-    app.add_typer(audit_group, name="audit")
     app.add_typer(config_group, name="config")
     app.add_typer(db_group, name="db")
 
@@ -33,9 +34,14 @@ def create(
     context: typer.Context,
     name: str,
     scope: Annotated[
-        list[str] | None, typer.Option(help="read, metrics, admin; may be repeated; default read.")
+        list[str] | None, typer.Option(help="read, feed, decide, metrics, admin; may be repeated; default read.")
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=3650, help="After how many days it expires.")] = 365,
+    district: Annotated[
+        str | None, typer.Option(help="With scope feed: only this district, by the beginning of its code.")
+    ] = None,
+    institution: Annotated[str | None, typer.Option(help="With scope feed: only this institution (USCC).")] = None,
+    severity: Annotated[str | None, typer.Option(help="With scope feed: only this severity and worse.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key. It is printed once and cannot be read again."""
@@ -45,9 +51,11 @@ def create(
     strange = sorted(set(scopes) - set(SCOPES))
     if strange:
         raise UsageError(f"there is no scope {strange[0]!r}; choose {', '.join(SCOPES)}")
+    only = _feed_filter(district=district, uscc=institution, severity=severity)
     with frame_of(context).app(makes=True) as app:
         key, secret = create_key(
-            app.database, name=name, scopes=scopes, expires_after=timedelta(days=days), actor="cli", now=app.real_now()
+            app.database, name=name, scopes=scopes, expires_after=timedelta(days=days), actor="cli",
+            now=app.real_now(), only=only,
         )
     if as_json:
         print_json(
@@ -55,6 +63,7 @@ def create(
                 "key_id": key.key_id,
                 "name": key.name,
                 "scopes": sorted(key.scopes),
+                "only": key.only.asked,
                 "key": secret,
                 "expires_at": key.expires_at and key.expires_at.isoformat(),
             }
@@ -64,6 +73,16 @@ def create(
     warn(
         f"{key.key_id} {key.name}: {', '.join(sorted(key.scopes))}, until {key.expires_at:%Y-%m-%d}; shown this once"
     )
+
+
+def _feed_filter(**asked: str | None) -> FeedFilter:
+    from alerts.alert import Severity
+    from alerts.feeds.filter import filter_of
+
+    severity = asked.get("severity")
+    if severity is not None and severity not in set(Severity):
+        raise UsageError(f"there is no severity {severity!r}; choose {', '.join(Severity)}")
+    return filter_of({name: value for name, value in asked.items() if value is not None})
 
 
 @keys_group.command("list")
@@ -76,15 +95,19 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print_json([
             {
-                "key_id": key.key_id, "name": key.name, "scopes": sorted(key.scopes),
+                "key_id": key.key_id, "name": key.name, "scopes": sorted(key.scopes), "only": key.only.asked,
                 "created_at": key.created_at.isoformat(), "open": key.opens_at(now),
                 "expires_at": key.expires_at and key.expires_at.isoformat(),
             }
             for key in found
         ])
         return
-    print_table(("id", "name", "scopes", "expires", "open"), [
-        (key.key_id, key.name, " ".join(sorted(key.scopes)), key.expires_at, key.opens_at(now)) for key in found
+    print_table(("id", "name", "scopes", "only", "expires", "open"), [
+        (
+            key.key_id, key.name, " ".join(sorted(key.scopes)),
+            " ".join(f"{name}={value}" for name, value in key.only.asked.items()), key.expires_at, key.opens_at(now),
+        )
+        for key in found
     ])
 
 
@@ -96,31 +119,6 @@ def revoke(context: typer.Context, key_id: str) -> None:
     with frame_of(context).app() as app:
         revoke_key(app.database, key_id=key_id, actor="cli", now=app.real_now())
     say(f"{key_id} revoked")
-
-
-@audit_group.command()
-def verify(context: typer.Context, as_json: AsJson = False) -> None:
-    """Walk the whole chain. Exit 1 with the first fault by name."""
-    from escrow_monitor.records import audit
-
-    with frame_of(context).app() as app, app.database.read() as session:
-        verdict = audit.verify(session)
-    if as_json:
-        print_json(
-            {
-                "entries": verdict.entries,
-                "whole": verdict.whole,
-                "fault": verdict.fault,
-                "at_seq": verdict.at_seq,
-                "detail": verdict.detail,
-                "head": {"seq": verdict.head.seq, "head": verdict.head.head},
-            }
-        )
-    elif verdict.whole:
-        say(f"{verdict.entries} entries, whole; head {verdict.head.seq} {verdict.head.head}")
-    else:
-        warn(f"{verdict.fault} at {verdict.at_seq}: {verdict.detail}")
-    raise typer.Exit(0 if verdict.whole else 1)
 
 
 @config_group.command("show")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from escrow_monitor.cli.frame import AsJson, Frame, frame_of
-from escrow_monitor.cli.output import print_json, print_table, say
+from escrow_monitor.cli.output import print_json, print_table, say, warn
 from escrow_monitor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -94,6 +94,38 @@ def show_contract(context: typer.Context, contract_no: str, as_json: AsJson = Fa
         ("lesson", "taught", "status", "requested", "decided"),
         [(each.session_no, each.taught_on, each.status.value, each.requested_on, each.decided_on) for each in taught],
     )
+
+
+@contracts_group.command("recompute")
+def recompute_contracts(context: typer.Context, as_json: AsJson = False) -> None:
+    """Make all sums over contracts anew from every charge, lesson and refund, and compare them with those kept up.
+
+    They must be the same: where they are not, those made anew are kept, the accounts are due for a check, and it exits
+    with 1, because something is wrong with the program or somebody else has written into the database.
+    """
+    from escrow_monitor.actions.recompute_sums import recompute_sums
+    from escrow_monitor.cli.progress import progress
+
+    frame = frame_of(context)
+    with frame.app() as app, progress("contracts recompute") as hear:
+        done = recompute_sums(app.database, actor="cli", now=app.clock.now(), progress=hear)
+    if as_json:
+        print_json(done.as_json())
+    elif done.on is None:
+        say(frame.pick(zh="没有合同", en="no contract is recorded"))
+    else:
+        say(frame.pick(
+            zh=f"截至 {done.on}，{done.contracts} 份合同的合计已全部重算" + ("" if done.differs else "，与原合计一致"),
+            en=f"all sums over {done.contracts} contracts made anew as of {done.on}"
+            + ("" if done.differs else ": the same as were kept"),
+        ))
+    for one in done.differs:
+        warn(frame.pick(
+            zh=f"{one.table} 有 {one.rows} 行与重算结果不同，如 {one.example}；已改为重算结果，请查明原因",
+            en=f"{one.table}: {one.rows} rows were not as made anew, e.g. of {one.example}; those made anew are kept, "
+            "find out why",
+        ))
+    raise typer.Exit(1 if done.differs else 0)
 
 
 def _say_terms(frame: Frame, one: Contract) -> None:

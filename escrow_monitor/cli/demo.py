@@ -63,7 +63,7 @@ def _cycle(app: App) -> list[dict[str, object]]:
     """History, pull, load, check, deliver; with progress on a terminal."""
     reports: list[dict[str, object]] = []
     at = app.clock.now()
-    for name in ("load-statements", "pull-balances", "check-balances", "deliver-alerts", "watch-rounds"):
+    for name in ("load-statements", "pull-balances", "check-balances", "reconcile", "deliver-alerts", "watch-rounds"):
         for shard in app.shards(name):
             with progress(f"{name} {shard}") as hear:
                 reports.append(app.perform(name, shard, at, progress=hear).as_json())

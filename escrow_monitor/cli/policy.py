@@ -169,7 +169,8 @@ def _floors(app: App, found: Institution, day: date) -> list[tuple[str, Effectiv
             due.position
             for chunk in positions_due(
                 session, now=app.clock.now(), policy_version=app.policies.version, days_from=day,
-                large_debit_fen_min=0, account_nos=held, everything=True,
+                large_debit_fen_min=0, charge_months=app.policies.charge_months_max, account_nos=held,
+                everything=True,
             )
             for due in chunk
         ]

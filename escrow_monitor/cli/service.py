@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from escrow_monitor.daemon.daemon import Daemon, DaemonPorts
 from escrow_monitor.daemon.lifetime import run_until_stopped
 from escrow_monitor.daemon.plan import Plan
+from escrow_monitor.daemon.watchdog import DeadMan, Watchdog, WatchdogPorts
+from escrow_monitor.errors import ConfigurationError
 from escrow_monitor.logs import configure
 from escrow_monitor.records import bank_turns, deliveries, nodes
 from escrow_monitor.settings.section import zone_of
@@ -36,7 +38,7 @@ def run_service(settings: Settings, *, daemon: bool, web: bool) -> int:
             with app.database.write() as session:
                 deliveries.release(session, claimant=app.claimant)
                 bank_turns.free_turns(session, claimant=app.claimant)
-        parts: list[WebPart | Daemon] = []
+        parts: list[WebPart | Daemon | Watchdog] = [make_watchdog(app)]
         if web:
             parts.append(WebPart(app, clockwork))
         if clockwork is not None:
@@ -98,8 +100,32 @@ def web_ports(app: App, clockwork: Daemon | None, *, home_url: str) -> WebPorts:
             ExpectedRound(name=name, late_after=late_after) for name, late_after in app.late_after().items()
         ],
         checks=checks,
+        channels=tuple(app.settings.channels),
+        policies=app.policies,
+        reconcile=app.reconcile_asked,
         zone=zone_of(schedule.zone),
     )
+
+
+def make_watchdog(app: App) -> Watchdog:
+    """The look from outside of clock and engine, and who is called after each."""
+    chosen = app.settings.watchdog
+    url = chosen.url or app.settings.secret(None, chosen.url_file, what="watchdog.url_file")
+    return Watchdog(
+        WatchdogPorts(
+            look=app.watch_controls,
+            every_seconds=chosen.every_seconds,
+            dead_man=None if url is None else dead_man(url, timeout_seconds=chosen.timeout_seconds),
+        )
+    )
+
+
+def dead_man(url: str, *, timeout_seconds: float) -> DeadMan:
+    """Who expects to hear from us; an address that cannot be one is a ConfigurationError that does not repeat it."""
+    try:
+        return DeadMan(url, timeout_seconds=timeout_seconds)
+    except ValueError as error:
+        raise ConfigurationError(f"watchdog.url_file: {error}") from error
 
 
 def make_daemon(app: App) -> Daemon:
@@ -141,11 +167,18 @@ def plans_of(app: App) -> list[Plan]:
             shards=lambda: app.shards("check-balances"),
             follows=("pull-balances", "load-statements"),
         ),
+        Plan(
+            round="reconcile",
+            cron=times.reconcile,
+            shards=lambda: app.shards("reconcile"),
+            follows=("pull-balances", "load-statements"),
+        ),
         Plan(round="watch-rounds", cron=times.watch_rounds, shards=lambda: app.shards("watch-rounds")),
         Plan(
             round="deliver-alerts",
             cron=times.deliver_alerts,
             shards=lambda: app.shards("deliver-alerts"),
-            follows=("check-balances", "watch-rounds"),
+            follows=("check-balances", "reconcile", "watch-rounds"),
         ),
+        Plan(round="seal-audit", cron=times.seal_audit, shards=lambda: app.shards("seal-audit")),
     ]

@@ -47,7 +47,10 @@ def serve(context: typer.Context) -> None:
 def round_(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(help="pull-balances, load-statements, check-balances, deliver-alerts, watch-rounds")
+        str,
+        typer.Argument(
+            help="pull-balances, load-statements, check-balances, reconcile, deliver-alerts, watch-rounds, seal-audit"
+        ),
     ],
     shard: Annotated[str | None, typer.Option(help="Only this bank, folder or channel.")] = None,
     account: Annotated[list[str] | None, typer.Option(help="Only this account; may be repeated.")] = None,
@@ -64,7 +67,9 @@ def round_(
         reports = []
         for one in shards:
             with progress(f"{name} {one}") as hear:
-                reports.append(app.perform(name, one, scheduled_at, account_nos=chosen, progress=hear))
+                reports.append(app.perform(
+                    name, one, scheduled_at, account_nos=chosen, usccs=institution, progress=hear
+                ))
         if as_json:
             print_json([report.as_json() for report in reports])
         else:

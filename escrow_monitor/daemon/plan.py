@@ -32,9 +32,12 @@ EVENTS: dict[str, str] = {
     "lifetime.stopping": "the process was asked to stop",
     "lifetime.stop_failed": "a part raised while it stopped",
     "lifetime.unhealthy": "a part was unhealthy for too long and the process ends",
+    "watchdog.late": "rounds, deliveries, seals or backups are late: a sentence each",
+    "watchdog.in_time": "nothing is late any more",
+    "watchdog.call_failed": "the dead man's switch outside could not be called",
 }
 
-_BAD = ("_missed", "_owed", "failed", "_neglected", "unhealthy")
+_BAD = (".late", "_missed", "_owed", "failed", "_neglected", "unhealthy")
 
 # A node says every ten seconds that it lives; one that has not for a minute is taken for dead. A stall shorter
 # than that costs nothing, a longer one at most a step done twice.

@@ -4,7 +4,7 @@
                                                the floor is the largest of those in force
     flow kinds      OUTFLOW_CAP, LARGE_DEBIT
     clock kinds     TOP_UP, FRESHNESS, FEED_GAP
-    family kinds    LESSON_CONFIRMATION, REFUND_ANSWER, REFUND_PAYMENT, SEVEN_DAY_RIGHT
+    family kinds    LESSON_CONFIRMATION, REFUND_ANSWER, REFUND_PAYMENT, SEVEN_DAY_RIGHT, FEE_CAP
                                                what runs between a family and an institution, whatever the account
 """
 
@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import Generic, TypeAlias, TypeVar
 
 from escrow_monitor.domain.accounts import Mode, Purpose
-from escrow_monitor.domain.contracts import DeadlineUnit
+from escrow_monitor.domain.contracts import DeadlineUnit, SubjectKind
 from escrow_monitor.domain.findings import Level, Sentence
 from escrow_monitor.domain.institutions import InstitutionKind
 from escrow_monitor.domain.money import Money
@@ -40,6 +40,7 @@ class ClauseKind(StrEnum):
     REFUND_ANSWER = "refund_answer"
     REFUND_PAYMENT = "refund_payment"
     SEVEN_DAY_RIGHT = "seven_day_right"
+    FEE_CAP = "fee_cap"
 
 
 class Found(StrEnum):
@@ -246,8 +247,27 @@ class SevenDayRight:
     days: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeeCap:
+    """What an institution may not take from a family at once, which is on one day under one contract.
+
+    At least one is set: more than `lessons` lessons, the fee of more than `months` calendar months of the course, more
+    than `amount`, money earlier than `months_before_start` calendar months before the course starts (unless the student
+    has at most `lessons_left` lessons left of another), money through one of `channels`, written in small letters.
+    It holds for contracts of `subject_kinds` (empty: of all) and for charges paid while the clause is in force.
+    """
+
+    lessons: int | None = None
+    months: int | None = None
+    amount: Money | None = None
+    months_before_start: int | None = None
+    lessons_left: int | None = None
+    channels: frozenset[str] = frozenset()
+    subject_kinds: frozenset[SubjectKind] = frozenset()
+
+
 FloorTerms: TypeAlias = Fixed | RatioWindow | FullLiability | PeriodFees | Schedule
-FamilyTerms: TypeAlias = LessonConfirmation | RefundAnswer | RefundPayment | SevenDayRight
+FamilyTerms: TypeAlias = LessonConfirmation | RefundAnswer | RefundPayment | SevenDayRight | FeeCap
 Terms: TypeAlias = FloorTerms | OutflowCap | LargeDebit | TopUp | Freshness | FeedGap | FamilyTerms
 T_co = TypeVar("T_co", bound=Terms, covariant=True)
 

@@ -14,6 +14,7 @@ class Figures:
     `accounts` by standing; `coverage` is balance over floor in ten-thousandths, only for accounts that are not met
     and whose floor is known; `obligation_fen` is the sum of known floors by district, `shortfall_fen` what is missing
     to them; `alerts_open` by (rule, severity); `breaks_open` by what differs between a bank and our entries;
+    `cases_open` are refund cases by state;
     `oldest_reading_at` by bank: the `as_of` of the stalest latest balance.
     """
 
@@ -30,4 +31,5 @@ class Figures:
     deliveries_due: int = 0
     deliveries_dead: int = 0
     breaks_open: Mapping[str, int] = field(default_factory=dict)
+    cases_open: Mapping[str, int] = field(default_factory=dict)
     statement_gaps: int = 0

@@ -127,6 +127,11 @@ def account_subject(account_no: str) -> str:
     return f"account:{account_no}"
 
 
+def institution_subject(uscc: str) -> str:
+    """The subject of findings and alerts about an institution."""
+    return f"institution:{uscc}"
+
+
 def round_subject(name: str) -> str:
     """The subject of findings and alerts about a round."""
     return f"round:{name}"

@@ -17,7 +17,7 @@ from datetime import date
 from itertools import accumulate, pairwise
 from typing import TypeAlias
 
-from escrow_monitor.domain.clauses import PeriodFees, Schedule
+from escrow_monitor.domain.clauses import FullLiability, PeriodFees, Schedule
 from escrow_monitor.domain.clocks import ConfirmationClock
 from escrow_monitor.domain.contracts import Contract, GiftPolicy
 from escrow_monitor.domain.entitlement import ContractAccount, Impossible, Ledger, account_of, entitled_fen
@@ -29,19 +29,24 @@ _Each: TypeAlias = Callable[[Contract, ContractAccount], int]
 class ObligationFacts:
     """What an institution owes families, as recorded, for the account whose floor it is; amounts in minor units.
 
-    Sums hold for the end of day `on`. `by_clause` has the sum of each PERIOD_FEES and SCHEDULE clause, keyed by its id;
-    `charges` what was charged in a month, keyed `"2026-11"`. `complete` is False where contracts are known to be
-    missing or impossible: every sum is then at least that. `elsewhere` is what the institution's other supervised
-    accounts hold towards the same sums: 0 where there is no other, None where nobody can say.
+    Sums hold for the end of day `on`. `by_terms` has the sums of PERIOD_FEES and SCHEDULE, by the clause's terms;
+    `charges` what was charged in a month, keyed `"2026-11"`. `paid_lately` has, of the sum by these terms, the part
+    that was paid on each of the last days: a balance of an earlier day cannot have it yet. `complete` is False where
+    contracts are known to be missing or impossible: every sum is then at least that. `others` says how many other
+    supervised accounts the institution has in this currency, `elsewhere` what they hold towards the same sums: 0 where
+    there is no other, None where nobody can say. The oldest of these balances counts as one of `elsewhere_on`.
     """
 
     on: date
     currency: str
     full_liability: int | None = None
-    by_clause: Mapping[str, int] = field(default_factory=dict)
+    by_terms: Mapping[PeriodFees | Schedule, int] = field(default_factory=dict)
     charges: Mapping[str, int] | None = None
+    paid_lately: Mapping[FullLiability | Schedule, Mapping[date, int]] = field(default_factory=dict)
     complete: bool = True
+    others: int = 0
     elsewhere: int | None = 0
+    elsewhere_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +167,7 @@ def scheduled_held(paid: int, refunded: int, parts: tuple[int, ...], *, starts_o
 
 
 def months_later(day: date, months: int) -> date:
-    """The same day `months` calendar months later, or the last day of a month that is too short for it."""
+    """The same day `months` calendar months later (earlier, if below zero), or the last day of too short a month."""
     year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
     return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
 

@@ -21,6 +21,7 @@ from escrow_monitor.domain.clauses import (
     Clause,
     ClauseKind,
     DeemedFrom,
+    FeeCap,
     FeedGap,
     Fixed,
     Found,
@@ -44,7 +45,7 @@ from escrow_monitor.domain.clauses import (
     Tier,
     TopUp,
 )
-from escrow_monitor.domain.contracts import DeadlineUnit
+from escrow_monitor.domain.contracts import DeadlineUnit, SubjectKind
 from escrow_monitor.domain.findings import Level, Sentence
 from escrow_monitor.domain.institutions import InstitutionKind
 from escrow_monitor.domain.money import AmountError, Money, parse_amount
@@ -62,6 +63,7 @@ _CURRENCY_DEFAULT = "CNY"
 _DAYS_MAX = 366
 _MONTHS_MAX = 24
 _PART_MAX = 1000
+_LESSONS_MAX = 1000
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -270,6 +272,27 @@ def _seven_day_right(table: _Table, _currency: str) -> SevenDayRight:
     return SevenDayRight(days=table.count("days", low=1))
 
 
+def _fee_cap(table: _Table, currency: str) -> FeeCap:
+    terms = FeeCap(
+        lessons=table.count("lessons", low=1, high=_LESSONS_MAX) if "lessons" in table else None,
+        months=table.count("months", low=1, high=_MONTHS_MAX) if "months" in table else None,
+        amount=table.money("amount", currency) if "amount" in table else None,
+        months_before_start=(
+            table.count("months_before_start", low=0, high=_MONTHS_MAX) if "months_before_start" in table else None
+        ),
+        lessons_left=table.count("lessons_left", low=0, high=_LESSONS_MAX) if "lessons_left" in table else None,
+        channels=frozenset(text.strip().casefold() for text in table.texts("channels")),
+        subject_kinds=table.some_of("subject_kinds", SubjectKind),
+    )
+    if all(each is None for each in (terms.lessons, terms.months, terms.amount, terms.months_before_start)) and (
+        not terms.channels
+    ):
+        table.fault("a fee cap needs lessons, months, amount, months_before_start or channels")
+    if terms.lessons_left is not None and terms.months_before_start is None:
+        table.fault("lessons_left is an exception from months_before_start, which is missing")
+    return terms
+
+
 _TERMS: Mapping[ClauseKind, Callable[[_Table, str], Terms]] = {
     ClauseKind.FIXED: _fixed,
     ClauseKind.RATIO_WINDOW: _ratio_window,
@@ -285,6 +308,7 @@ _TERMS: Mapping[ClauseKind, Callable[[_Table, str], Terms]] = {
     ClauseKind.REFUND_ANSWER: _refund_answer,
     ClauseKind.REFUND_PAYMENT: _refund_payment,
     ClauseKind.SEVEN_DAY_RIGHT: _seven_day_right,
+    ClauseKind.FEE_CAP: _fee_cap,
 }
 
 

@@ -26,6 +26,7 @@ from escrow_monitor.domain.clauses import (
     ClauseKind,
     DeemedFrom,
     FamilyTerms,
+    FeeCap,
     FeedGap,
     Fixed,
     FloorClause,
@@ -57,7 +58,7 @@ from escrow_monitor.errors import PolicyError
 
 __all__ = [
     "LADDER_DEFAULT", "NATION", "NOT_VERIFIED", "Applies", "Clause", "ClauseKind", "DeemedFrom", "EffectivePolicy",
-    "FeedGap", "Fixed", "FloorClause", "Found", "Freshness", "FullLiability", "Ladder", "LargeDebit",
+    "FeeCap", "FeedGap", "Fixed", "FloorClause", "Found", "Freshness", "FullLiability", "Ladder", "LargeDebit",
     "LessonConfirmation", "OutflowCap", "Pack", "Per", "PeriodFees", "PolicyBook", "RatioOf", "RatioWindow",
     "RefundAnswer", "RefundPayment", "RefundTerms", "Schedule", "SevenDayRight", "Source", "Terms", "Tier", "TopUp",
     "ancestry", "parse_pack",
@@ -103,7 +104,7 @@ class EffectivePolicy:
     """What holds for one account on one day. Shared by all accounts alike, so it is compared by identity.
 
     `pack_ids` run from the nation to the place. `clauses` are all in force; the typed fields sort them: every floor
-    clause counts and the largest governs, every flow clause counts, of the clock clauses and each of the
+    clause counts and the largest governs, every flow clause and fee cap counts, of the clock clauses and each of the
     `refund_terms` the most local holds.
     `last_change_on` is the newest day, not after `on`, on which a clause began or had ended, `next_change_on` the next
     such day. `missing_pack` names a pack that the institution is registered under and nobody has loaded: its floor is
@@ -127,6 +128,7 @@ class EffectivePolicy:
     next_change_on: date | None = None
     missing_pack: str | None = None
     refund_terms: RefundTerms = RefundTerms()
+    fee_caps: tuple[Clause[FeeCap], ...] = ()
 
     @property
     def red_after_working_days(self) -> int | None:
@@ -150,6 +152,10 @@ class PolicyBook:
         self._effective: dict[tuple[object, ...], EffectivePolicy] = {}
         _check_replacements(self.packs.values())
         self.version = _version(self.packs)
+
+    def versions(self) -> Mapping[str, str]:
+        """The version of each pack by itself, by its id."""
+        return {pack_id: _version({pack_id: pack}) for pack_id, pack in self.packs.items()}
 
     def pack(self, pack_id: str) -> Pack:
         """Return the pack of that id, or raise PolicyError with the nearest one."""
@@ -183,6 +189,22 @@ class PolicyBook:
             ]
             known = self._effective[key] = _put_together(chain, applying, on=on, missing=missing)
         return known
+
+    def clauses_at_any_time(self, institution: Institution) -> tuple[Clause[Terms], ...]:
+        """The clauses of the institution's places that apply to its kind, in force or not, whatever the account."""
+        chain, _ = self._chain(institution.district, institution.policy)
+        return tuple(
+            clause for pack in chain for clause in pack.clauses
+            if clause.applies.to(kind=institution.kind, purpose=None, mode=None)
+        )
+
+    @property
+    def charge_months_max(self) -> int:
+        """How many calendar months back charges can count, by any clause; 0 where none counts charges."""
+        return max((
+            clause.terms.months for pack in self.packs.values() for clause in pack.clauses
+            if isinstance(clause.terms, RatioWindow) and clause.terms.of is RatioOf.CHARGES
+        ), default=0)
 
     def large_debit_minor_units_min(self) -> int | None:
         """The least debit a large-debit clause could mind, in minor units; None where a share decides: any could."""
@@ -268,6 +290,7 @@ def _put_together(
             payment=_most_local(_of(clauses, RefundPayment)),
             seven_day=_most_local(_of(clauses, SevenDayRight)),
         ),
+        fee_caps=_of(clauses, FeeCap),
     )
 
 

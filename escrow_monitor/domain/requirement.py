@@ -37,8 +37,8 @@ class RequiredPart(NamedTuple):
     """What one clause demands of an account in `currency`. `amount` None: not known; not `complete`: at least that.
 
     Where entries were counted: their `credits_fen` from `credits_from` to `credits_to`, the last day covered. Where
-    contracts were: the `obligation_fen` at the end of `obligation_on` that `elsewhere_fen` in other accounts covers in
-    part; of charges, those since `credits_from`.
+    contracts were: the `obligation_fen` at the end of `obligation_on`, without the `paid_later_fen` that families paid
+    after the day of the balance, that `elsewhere_fen` in other accounts covers in part.
     """
 
     clause: FloorClause
@@ -51,6 +51,7 @@ class RequiredPart(NamedTuple):
     credits_to: date | None = None
     obligation_fen: int | None = None
     obligation_on: date | None = None
+    paid_later_fen: int | None = None
     elsewhere_fen: int | None = None
 
     @property
@@ -69,6 +70,7 @@ class RequiredPart(NamedTuple):
             "credits_to": self.credits_to,
             "obligation": _money(self.obligation_fen, self.currency),
             "obligation_on": self.obligation_on,
+            "paid_later": _money(self.paid_later_fen, self.currency),
             "elsewhere": _money(self.elsewhere_fen, self.currency),
         }
 
@@ -173,15 +175,21 @@ def _of_contracts(clause: FloorClause, position: Position, on: date, expected_to
     part = RequiredPart(clause=clause, amount=None, complete=False, sentence=_NO_CONTRACTS, currency=currency)
     if facts is None or owed is None:
         return part
-    elsewhere = facts.elsewhere
-    part = part._replace(obligation_fen=owed, obligation_on=facts.on, elsewhere_fen=elsewhere)
+    elsewhere, later = facts.elsewhere, _paid_later(clause, facts, on)
+    if facts.elsewhere_on is not None and facts.elsewhere_on < expected_to:
+        # As old as that, the balances of the other accounts count no more than one of this account would.
+        elsewhere = None
+    owed = max(0, owed - later)
+    part = part._replace(
+        obligation_fen=owed, obligation_on=facts.on, paid_later_fen=later or None, elsewhere_fen=elsewhere
+    )
     if elsewhere is None:
         return part._replace(sentence=_ELSEWHERE_UNKNOWN)
     # Sums older than the last day that can be known say too little: contracts may have been signed since.
     complete = facts.complete and facts.on >= expected_to
     return part._replace(
         amount=Money(max(0, owed - elsewhere), currency), complete=complete,
-        sentence=_OWED[type(clause.terms), complete, elsewhere > 0],
+        sentence=_OWED[type(clause.terms), complete, later > 0, elsewhere > 0],
     )
 
 
@@ -194,7 +202,15 @@ def _owed(clause: FloorClause, facts: ObligationFacts, on: date) -> int | None:
         months, _ = window(on.year, on.month, terms.months)
         charges = facts.charges
         return None if charges is None else share(sum(charges.get(month, 0) for month in months), terms.ratio)
-    return facts.by_clause.get(clause.id)
+    return facts.by_terms.get(terms) if isinstance(terms, PeriodFees | Schedule) else None
+
+
+def _paid_later(clause: FloorClause, facts: ObligationFacts, on: date) -> int:
+    """What of the sum was paid after the day of the balance: to miss it there would be a false alarm every morning."""
+    terms = clause.terms
+    if not isinstance(terms, FullLiability | Schedule):
+        return 0
+    return sum(amount for day, amount in facts.paid_lately.get(terms, {}).items() if day > on)
 
 
 @lru_cache(maxsize=4096)
@@ -294,19 +310,23 @@ _OWED_BY = {
 }
 
 
-def _owed_sentence(zh: str, en: str, complete: bool, elsewhere: bool) -> Sentence:
+def _owed_sentence(zh: str, en: str, complete: bool, later: bool, elsewhere: bool) -> Sentence:
     zh_least, en_least = ("", "") if complete else ("至少 ", "at least ")
     zh_gap, en_gap = ("", "") if complete else ("，合同数据不全", "; not every contract is recorded")
+    zh_later, en_later = "，不含余额日之后缴入的 {paid_later}", " without {paid_later} paid after the balance's day"
     zh_rest, en_rest = ("，其他账户存有 {elsewhere}", " less {elsewhere} in other accounts") if elsewhere else ("", "")
+    if not later:
+        zh_later = en_later = ""
     return Sentence(
-        zh=f"{zh_least}{{amount}}：截至 {{obligation_on}}，{zh}为 {{obligation}}{zh_rest}{zh_gap}",
-        en=f"{en_least}{{amount}}: {en} at the end of {{obligation_on}}, {{obligation}}{en_rest}{en_gap}",
+        zh=f"{zh_least}{{amount}}：截至 {{obligation_on}}，{zh}为 {{obligation}}{zh_later}{zh_rest}{zh_gap}",
+        en=f"{en_least}{{amount}}: {en} at the end of {{obligation_on}}, {{obligation}}{en_later}{en_rest}{en_gap}",
     )
 
 
 _OWED = {
-    (terms, complete, elsewhere): _owed_sentence(zh, en, complete, elsewhere)
+    (terms, complete, later, elsewhere): _owed_sentence(zh, en, complete, later, elsewhere)
     for terms, (zh, en) in _OWED_BY.items()
     for complete in (True, False)
+    for later in (True, False)
     for elsewhere in (True, False)
 }

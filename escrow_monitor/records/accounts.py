@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -151,6 +151,8 @@ def save_institutions(session: Session, items: Iterable[Institution], *, now: da
     with staged(session, "incoming_institutions", _INSTITUTION, rows.values()):
         changed = _merge(session, "institutions", "uscc", _INSTITUTION, now)
     _touch_accounts(session, "a.uscc", changed)
+    # Another district or policy can mean another law for its contracts.
+    run(session, "UPDATE contract_laws SET stale = true WHERE uscc IN EACH(:changed)", changed=changed)
     return len(changed)
 
 
@@ -235,9 +237,11 @@ def account(session: Session, account_no: str) -> Account | None:
     return next(iter(accounts(session, account_nos=[account_no])), None)
 
 
-def institutions(session: Session) -> list[Institution]:
-    """All institutions, by code."""
-    return _institutions(session, "true")
+def institutions(session: Session, *, usccs: Collection[str] | None = None) -> list[Institution]:
+    """All institutions, or those with these codes, by code."""
+    if usccs is None:
+        return _institutions(session, "true")
+    return _institutions(session, "uscc IN EACH(:usccs)", usccs=sorted(usccs))
 
 
 def holders(session: Session, account_nos: Sequence[str]) -> list[Institution]:

@@ -11,9 +11,11 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint
 from sqlmodel import Field, Session
 
-from alerts.alert import Alert, AlertKey, Clear, FeedEntry, Severity, Signal, Status, Why
+from alerts.alert import Alert, AlertKey, Clear, Decision, FeedEntry, Severity, Signal, Status, Transition, Why
+from alerts.book import RUN_OUT_CAUSE, Decided, PastDecision, made, ruling_payload
+from alerts.decisions import Act, Ended, decide, run_out
 from alerts.lifecycle import transitions
-from escrow_monitor.records import audit, deliveries
+from escrow_monitor.records import alert_decisions, audit, deliveries
 from escrow_monitor.records.bulk import Reader, as_json, from_json, run, staged
 from escrow_monitor.records.columns import Row, large, one_of
 from escrow_monitor.records.feed import feed_entries, publish
@@ -79,10 +81,60 @@ class RecordsAlertBook:
         decided = transitions(
             open_alerts=known, signals=signals, clears=[clear for clear in clears if clear.key in known], now=now
         )
-        _save_alerts(session, decided.changed)
-        if not decided.transitions:
+        return self._keep(
+            decided.changed, decided.transitions, decided.ended, first_seq=chain.feed_seq + 1, now=now, cause=cause
+        )
+
+    def decide(self, alert_id: str, act: Act, *, now: datetime) -> Decided | None:
+        """Do what a person asks about an alert; None if there is no such alert."""
+        session = self._session
+        chain = audit.lock_chain(session)
+        known = self.alert(alert_id)
+        if known is None:
+            return None
+        ruling = decide(known, act, now=now)
+        if ruling.alert == known:
+            return Decided(alert=known, reason=ruling.reason)
+        entries = self._keep(
+            [ruling.alert], ruling.transitions, ruling.ended, first_seq=chain.feed_seq + 1, now=now, cause=act.by
+        )
+        if entries:
+            audit_seq = entries[0].audit_seq
+        else:
+            kind = f"decision.{ruling.reason.value}"
+            audit_seq = audit.append(session, kind=kind, actor=act.by, payload=ruling_payload(ruling), now=now).seq
+        new = made(known, ruling.alert)
+        alert_decisions.begin(session, [(audit_seq, alert_id, one) for one in new])
+        return Decided(alert=ruling.alert, reason=ruling.reason, entries=entries)
+
+    def run_out(self, *, now: datetime) -> tuple[FeedEntry, ...]:
+        """End the decisions that have run out, and publish that."""
+        session = self._session
+        if not alert_decisions.over_by(session, now):
             return ()
-        entries = publish(session, decided.transitions, first_seq=chain.feed_seq + 1, now=now, cause=cause)
+        chain = audit.lock_chain(session)
+        over = _alerts(
+            session, "WHERE alert_id IN EACH(:alert_ids)", {"alert_ids": alert_decisions.over_by(session, now)}
+        )
+        rulings = [run_out(alert, now=now) for alert in sorted(over, key=lambda alert: alert.key)]
+        return self._keep(
+            [ruling.alert for ruling in rulings],
+            [transition for ruling in rulings for transition in ruling.transitions],
+            [ended for ruling in rulings for ended in ruling.ended],
+            first_seq=chain.feed_seq + 1, now=now, cause=RUN_OUT_CAUSE,
+        )
+
+    def _keep(
+        self, changed: Sequence[Alert], heard: Sequence[Transition], ended: Sequence[Ended], *, first_seq: int,
+        now: datetime, cause: str,
+    ) -> tuple[FeedEntry, ...]:
+        """Keep alerts and what is over of the decisions about them; publish, and owe it to the channels."""
+        session = self._session
+        _save_alerts(session, changed)
+        alert_decisions.end(session, ended, by=cause, now=now)
+        if not heard:
+            return ()
+        entries = publish(session, heard, first_seq=first_seq, now=now, cause=cause)
         deliveries.owe(session, entries, channels=self._channels)
         return entries
 
@@ -91,14 +143,19 @@ class RecordsAlertBook:
         account_no: str | None = None, bank: str | None = None, district: str | None = None,
     ) -> list[Alert]:
         """The alerts that are open now and fit all that is asked, by key."""
-        asked: dict[str, str | None] = {
-            "rule": rule, "severity": severity and severity.value, "uscc": uscc, "account_no": account_no,
-            "bank": bank, "district": district,
-        }
-        given = {name: value for name, value in asked.items() if value is not None}
-        where = " AND ".join(["status = 'open'", *(f"{name} = :{name}" for name in given)])
-        found = _alerts(self._session, f"WHERE {where}", given)
-        return sorted(found, key=lambda alert: alert.key)
+        where, given = _asked(rule, severity, uscc, account_no, bank, district)
+        return sorted(_alerts(self._session, f"WHERE {where}", given), key=lambda alert: alert.key)
+
+    def open_page(
+        self, *, after: str, limit: int, rule: str | None = None, severity: Severity | None = None,
+        uscc: str | None = None, account_no: str | None = None, bank: str | None = None, district: str | None = None,
+    ) -> list[Alert]:
+        """At most `limit` of the same whose ids come after `after`, by id."""
+        where, given = _asked(rule, severity, uscc, account_no, bank, district)
+        return _alerts(
+            self._session, f"WHERE {where} AND alert_id > :after ORDER BY alert_id LIMIT :limit",
+            {**given, "after": after, "limit": limit},
+        )
 
     def open_keys(
         self, *, subjects: Sequence[str] | None = None, rules: Sequence[str] | None = None
@@ -114,9 +171,18 @@ class RecordsAlertBook:
         rows = run(self._session, f"SELECT rule, subject, period FROM alerts WHERE {' AND '.join(where)}", **given)
         return {AlertKey(rule, subject, period) for rule, subject, period in rows}
 
+    def alerts(self, alert_ids: Sequence[str]) -> dict[str, Alert]:
+        """These alerts, whatever their status, by id."""
+        found = _alerts(self._session, "WHERE alert_id IN EACH(:alert_ids)", {"alert_ids": list(alert_ids)})
+        return {alert.alert_id: alert for alert in found}
+
     def alert(self, alert_id: str) -> Alert | None:
         """One alert, whatever its status."""
         return next(iter(_alerts(self._session, "WHERE alert_id = :alert_id", {"alert_id": alert_id})), None)
+
+    def decisions(self, alert_id: str) -> list[PastDecision]:
+        """All that people ever decided about an alert, in order."""
+        return alert_decisions.history(self._session, alert_id)
 
     def history(self, alert_id: str) -> list[FeedEntry]:
         """All that was published of one alert, in order."""
@@ -142,6 +208,19 @@ class RecordsAlertBook:
         return int(run(self._session, "SELECT feed_seq FROM chain_head").scalar_one())
 
 
+def _asked(
+    rule: str | None, severity: Severity | None, uscc: str | None, account_no: str | None, bank: str | None,
+    district: str | None,
+) -> tuple[str, dict[str, str]]:
+    """The condition for open alerts that fit all that is asked, with its values."""
+    asked: dict[str, str | None] = {
+        "rule": rule, "severity": severity and severity.value, "uscc": uscc, "account_no": account_no,
+        "bank": bank, "district": district,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    return " AND ".join(["status = 'open'", *(f"{name} = :{name}" for name in given)]), given
+
+
 _ALERT = {
     "alert_id": str, "rule": str, "subject": str, "period": str, "status": str, "severity": str, "standing": str,
     "why_zh": str, "why_en": str, "figures": str, "labels": str, "as_of": datetime, "first_seen_at": datetime,
@@ -162,20 +241,23 @@ def _alerts(
     session: Session, clauses: str, values: Mapping[str, Any], *, among: set[AlertKey] | None = None
 ) -> list[Alert]:
     reader = Reader(session)
-    found = []
-    for row in run(session, f"SELECT {_ALERT_NAMES} FROM alerts {clauses}", **values):
-        key = AlertKey(row[1], row[2], row[3])
-        if among is None or key in among:
-            found.append(_alert(reader, key, row))
-    return found
+    rows = [
+        (key, row)
+        for row in run(session, f"SELECT {_ALERT_NAMES} FROM alerts {clauses}", **values)
+        for key in (AlertKey(row[1], row[2], row[3]),)
+        if among is None or key in among
+    ]
+    decided = alert_decisions.standing(session, [row[0] for _, row in rows])
+    return [_alert(reader, key, row, decided.get(row[0], ())) for key, row in rows]
 
 
-def _alert(reader: Reader, key: AlertKey, row: Sequence[Any]) -> Alert:
+def _alert(reader: Reader, key: AlertKey, row: Sequence[Any], decisions: tuple[Decision, ...]) -> Alert:
     return Alert(
         alert_id=row[0], key=key, status=Status(row[4]), severity=Severity(row[5]), standing=row[6],
         why=Why(zh=row[7], en=row[8]), figures=from_json(row[9]), labels=from_json(row[10]), as_of=reader.at(row[11]),
         first_seen_at=reader.at(row[12]), seen_at=reader.at(row[13]), opened_at=reader.instant(row[14]),
         resolved_at=reader.instant(row[15]), absent_since=reader.instant(row[16]), episode=row[17], version=row[18],
+        decisions=decisions,
     )
 
 

@@ -1,31 +1,45 @@
 """The chain of what was done and said: append-only, each entry sealed by the hash of all before it.
 
-    head(0) = 64 zeros          head(n) = H(head(n-1) as bytes || entry(n))          in hex
-
-`entry(n)` is the canonical JSON (RFC 8785) of {"seq", "at", "kind", "actor", "payload"}, H is SHA-256 (or SM3, named in
-each row). Every feed entry carries the head of its own audit entry, so every subscriber is a witness of the chain.
+How an entry is written and hashed stands in `chain`; how the chain is sealed day by day in `seals`. Every feed entry
+carries the head of its own audit entry, so every subscriber is a witness of the chain.
 """
 
 # ruff: noqa: S608 - SQL is put together from our own constants only; every value is bound.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
+from datetime import datetime
 from typing import Any
 
-import rfc8785
 from sqlalchemy import CheckConstraint
 from sqlmodel import Field, Session
 
-from escrow_monitor.records.bulk import Reader, from_json, insert, run
+from escrow_monitor.records.bulk import Reader, fetch, from_json, insert, run
+from escrow_monitor.records.chain import (
+    ALGORITHMS,
+    GENESIS_HEAD,
+    AuditHead,
+    AuditVerdict,
+    Broken,
+    Fault,
+    Seal,
+    Walk,
+    canonical_entry,
+    hasher,
+    head_after,
+)
 from escrow_monitor.records.columns import Row, large
 
-GENESIS_HEAD = "0" * 64
-ALGORITHMS = ("sha256", "sm3")
+__all__ = [
+    "ALGORITHMS", "GENESIS_HEAD", "AuditEntry", "AuditHead", "AuditRecord", "AuditVerdict", "ChainHead", "Fault",
+    "algorithm_of", "append", "append_many", "head", "lock_chain", "records", "seals", "source_actor", "use_algorithm",
+    "verify",
+]
+
+ALGORITHM_KIND = "audit.algorithm"
+"""The entry that says from where on the chain is hashed otherwise; it is itself the first that is."""
 
 
 class AuditEntryRow(Row, table=True):
@@ -42,6 +56,17 @@ class AuditEntryRow(Row, table=True):
     head: str
 
 
+class AuditSealRow(Row, table=True):
+    """One seal: the signed text says the rest. The database itself refuses to change or delete it."""
+
+    __tablename__ = "audit_seals"
+
+    number: int = large(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    sealed_at: datetime
+    canonical: str
+    signature: str
+
+
 class ChainHeadRow(Row, table=True):
     """The newest numbers of the audit chain and the feed: one row, and the lock of all who append."""
 
@@ -54,17 +79,12 @@ class ChainHeadRow(Row, table=True):
     feed_seq: int = large()
 
 
-@dataclass(frozen=True, slots=True)
-class AuditHead:
-    """The newest entry's number and hash. 0 and 64 zeros before the first."""
-
-    seq: int
-    head: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One entry as it is to be appended; `payload` is JSON of strings, integers to 2^53-1, null, lists and maps."""
+    """One entry as it is to be appended; `payload` is JSON of strings, integers to 2^53-1, null, lists and maps.
+
+    `actor` is `round:NAME`, `source:NAME` or `system` for what the program does by itself, else who the person is.
+    """
 
     kind: str
     actor: str
@@ -85,57 +105,57 @@ class AuditRecord:
     head: str
 
 
-class Fault(StrEnum):
-    """What can be wrong with a chain."""
-
-    EDITED = "edited"
-    MISSING = "missing"
-    REORDERED = "reordered"
-    TAIL_CUT = "tail_cut"
-    FEED_DIFFERS = "feed_differs"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditVerdict:
-    """What a walk over the chain found: how far it is whole, and the first fault in one sentence."""
-
-    entries: int
-    head: AuditHead
-    fault: Fault | None = None
-    at_seq: int | None = None
-    detail: str = ""
-
-    @property
-    def whole(self) -> bool:
-        """No fault was found."""
-        return self.fault is None
-
-
-def append(
-    session: Session, *, kind: str, actor: str, payload: Mapping[str, object], now: datetime, algorithm: str = "sha256"
-) -> AuditHead:
+def append(session: Session, *, kind: str, actor: str, payload: Mapping[str, object], now: datetime) -> AuditHead:
     """Append one entry; return the new head."""
-    entry = AuditEntry(kind=kind, actor=actor, payload=payload)
-    return append_many(session, [entry], now=now, algorithm=algorithm)[0]
+    return append_many(session, [AuditEntry(kind=kind, actor=actor, payload=payload)], now=now)[0]
 
 
 def append_many(
-    session: Session, entries: Sequence[AuditEntry], *, now: datetime, algorithm: str = "sha256"
+    session: Session, entries: Sequence[AuditEntry], *, now: datetime, algorithm: str | None = None
 ) -> list[AuditHead]:
-    """Append entries in this order; return the head after each. Raises ValueError for an unknown algorithm."""
+    """Append entries in this order; return the head after each. They are hashed as the newest entry before them is."""
+    if not entries:
+        return []
     chain = lock_chain(session)
+    algorithm = algorithm or algorithm_of(session)
     heads, rows = [], []
     seq, head = chain.audit_seq, chain.audit_head
     for entry in entries:
         seq += 1
-        canonical = _canonical(seq, now, entry)
-        head = _sealed(head, canonical, algorithm)
+        canonical = canonical_entry(
+            seq=seq, prev=head, at=now, kind=entry.kind, actor=entry.actor, payload=entry.payload
+        )
+        head = head_after(head, canonical, algorithm)
         heads.append(AuditHead(seq, head))
         rows.append((seq, now, entry.kind, entry.actor, algorithm, canonical.decode(), head))
-    if rows:
-        insert(session, "audit_entries", _COLUMNS, rows)
-        run(session, "UPDATE chain_head SET audit_seq = :seq, audit_head = :head", seq=seq, head=head)
+    insert(session, "audit_entries", _COLUMNS, rows)
+    run(session, "UPDATE chain_head SET audit_seq = :seq, audit_head = :head", seq=seq, head=head)
     return heads
+
+
+def source_actor(source: str) -> str:
+    """Who did what came from a source of statements: a person at the command line, else the source itself."""
+    return source if source == "cli" else f"source:{source}"
+
+
+def use_algorithm(session: Session, algorithm: str, *, now: datetime) -> bool:
+    """Hash the chain so from here on; True if that is new. Raises ValueError for an unknown algorithm."""
+    hasher(algorithm)
+    lock_chain(session)
+    before = algorithm_of(session)
+    if before == algorithm:
+        return False
+    entry = AuditEntry(kind=ALGORITHM_KIND, actor="system", payload={"before": before, "algorithm": algorithm})
+    append_many(session, [entry], now=now, algorithm=algorithm)
+    return True
+
+
+def algorithm_of(session: Session) -> str:
+    """How the chain is hashed: as its newest entry is."""
+    found = run(
+        session, "SELECT algorithm FROM audit_entries WHERE seq = (SELECT max(seq) FROM audit_entries)"
+    ).scalar()
+    return found or ALGORITHMS[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,12 +179,14 @@ def head(session: Session) -> AuditHead:
     return AuditHead(row[0], row[1])
 
 
-def records(session: Session, *, after: int = 0, limit: int = 100) -> list[AuditRecord]:
-    """Entries with a number greater than `after`, ascending."""
+def records(session: Session, *, after: int = 0, limit: int = 100, kind: str | None = None) -> list[AuditRecord]:
+    """Entries with a number greater than `after`, ascending; of one kind only where it is given."""
     at = Reader(session).at
+    chosen = "" if kind is None else " AND kind = :kind"
     rows = run(
-        session, f"SELECT {', '.join(_COLUMNS)} FROM audit_entries WHERE seq > :after ORDER BY seq LIMIT :limit",
-        after=after, limit=limit,
+        session,
+        f"SELECT {', '.join(_COLUMNS)} FROM audit_entries WHERE seq > :after{chosen} ORDER BY seq LIMIT :limit",
+        after=after, limit=limit, **({} if kind is None else {"kind": kind}),
     )
     return [
         AuditRecord(
@@ -175,34 +197,40 @@ def records(session: Session, *, after: int = 0, limit: int = 100) -> list[Audit
     ]
 
 
+def seals(session: Session, *, newest: bool = False) -> list[Seal]:
+    """All seals in the order in which they were made, or only the newest."""
+    order = "ORDER BY number DESC LIMIT 1" if newest else "ORDER BY number"
+    rows = run(session, f"SELECT canonical, signature FROM audit_seals {order}")
+    return [Seal(canonical=row[0], signature=row[1]) for row in rows]
+
+
+def lines(session: Session, *, after: int = 0) -> Iterator[tuple[str, str, str]]:
+    """Every entry's text, head and algorithm, in order: for an export."""
+    for chunk in _chunks(session, after):
+        for row in chunk:
+            yield row[5], row[6], row[4]
+
+
 VERIFY_CHUNK = 5_000
 
 
-def verify(session: Session) -> AuditVerdict:
-    """Walk the whole chain and hold the feed's recorded heads against it; name the first fault.
+def verify(
+    session: Session, *, since: Seal | None = None, expected_key: str | None = None,
+    witnesses: Mapping[int, str] | None = None,
+) -> AuditVerdict:
+    """Walk the whole chain (or what was written `since` a seal), hold seals and feed against it; name the first fault.
 
-    Faults: an entry edited, missing or out of order; a tail cut off (the head row or a feed entry knows of more);
-    a feed entry that is gone or says something else than the chain says was published.
+    `expected_key` is the id of a key that must be the chain's; `witnesses` are heads by number that others kept.
     """
     known = head(session)
-    walked = AuditHead(0, GENESIS_HEAD)
-    while chunk := records(session, after=walked.seq, limit=VERIFY_CHUNK):
-        published = _published(session, chunk)
-        for record in chunk:
-            verdict = _examine(walked, record) or _compare(walked, record, published.get(record.seq))
-            if verdict is not None:
-                return verdict
-            walked = AuditHead(record.seq, record.head)
-    return _tail(known, walked) or _beyond(session, walked) or AuditVerdict(entries=walked.seq, head=walked)
-
-
-def export_lines(session: Session) -> Iterable[str]:
-    """The chain for an outside verifier: one canonical entry a line, with its head and algorithm after a tab each."""
-    after = 0
-    while chunk := records(session, after=after, limit=VERIFY_CHUNK):
-        for record in chunk:
-            yield f"{record.canonical}\t{record.head}\t{record.algorithm}"
-        after = chunk[-1].seq
+    walk = Walk(
+        seals(session) if since is None else (), since=since, expected_key=expected_key, witnesses=witnesses
+    )
+    broken = (
+        walk.begin() or _walked(session, walk) or _tail(known, walk) or _beyond(session, walk)
+        or (walk.end() if since is None else None)
+    )
+    return walk.verdict(broken)
 
 
 _COLUMNS = {
@@ -210,55 +238,75 @@ _COLUMNS = {
 }
 
 
-def _canonical(seq: int, now: datetime, entry: AuditEntry) -> bytes:
-    sealed: dict[str, Any] = {
-        "seq": seq, "at": now.astimezone(UTC).isoformat(timespec="microseconds"), "kind": entry.kind,
-        "actor": entry.actor, "payload": entry.payload,
-    }
-    return rfc8785.dumps(sealed)
+def _chunks(session: Session, after: int) -> Iterator[list[tuple[Any, ...]]]:
+    sql = f"SELECT {', '.join(_COLUMNS)} FROM audit_entries WHERE seq > :after ORDER BY seq LIMIT :limit"
+    while chunk := fetch(session, sql, after=after, limit=VERIFY_CHUNK):
+        yield chunk
+        after = chunk[-1][0]
 
 
-def _sealed(previous: str, canonical: bytes, algorithm: str) -> str:
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"{algorithm!r} is not a hash of the audit chain: {', '.join(ALGORITHMS)}")
-    return hashlib.new(algorithm, bytes.fromhex(previous) + canonical).hexdigest()
-
-
-def _examine(before: AuditHead, record: AuditRecord) -> AuditVerdict | None:
-    """Compare one entry with the head before it."""
-    if record.seq != before.seq + 1:
-        return _fault(before, Fault.MISSING, before.seq + 1, f"entry {before.seq + 1} is missing")
-    said = from_json(record.canonical)
-    if said.get("seq") != record.seq:
-        return _fault(before, Fault.REORDERED, record.seq, f"entry {record.seq} says it is entry {said.get('seq')}")
-    told = (said.get("kind"), said.get("actor"), datetime.fromisoformat(said["at"]))
-    if told != (record.kind, record.actor, record.at):
-        return _fault(before, Fault.EDITED, record.seq, f"entry {record.seq} is not what its sealed text says")
-    if _sealed(before.head, record.canonical.encode(), record.algorithm) != record.head:
-        return _fault(before, Fault.EDITED, record.seq, f"entry {record.seq} does not give its recorded hash")
+def _walked(session: Session, walk: Walk) -> Broken | None:
+    for chunk in _chunks(session, walk.seq):
+        published = _published(session, chunk)
+        # One a chunk: it remembers every instant it has read.
+        at = Reader(session).at
+        for row in chunk:
+            broken = _step(session, walk, row)
+            if broken is None:
+                said = walk.said
+                if (said["kind"], said.get("actor")) != row[2:4] or _instant(said.get("at")) != at(row[1]):
+                    broken = Broken(Fault.EDITED, row[0], f"entry {row[0]} is not recorded as its hashed text says")
+                elif said["kind"].startswith(FEED_KINDS):
+                    broken = _compare(walk, published.get(row[0]))
+            if broken is not None:
+                return broken
     return None
 
 
-def _tail(known: AuditHead, walked: AuditHead) -> AuditVerdict | None:
-    if known == walked:
+def _step(session: Session, walk: Walk, row: tuple[Any, ...]) -> Broken | None:
+    expected = walk.seq + 1
+    if row[0] == expected:
+        return walk.step(row[5], row[6], row[4])
+    # Its place is empty. If its text stands elsewhere it was moved, else it is gone.
+    elsewhere = run(
+        session, "SELECT count(*) FROM audit_entries WHERE seq > :seq AND canonical LIKE :end", seq=expected,
+        end=f'%,"seq":{expected}}}',
+    ).scalar_one()
+    if elsewhere:
+        return Broken(Fault.REORDERED, expected, f"entry {expected} stands in another place")
+    return Broken(Fault.MISSING, expected, f"entry {expected} is missing")
+
+
+def _instant(text: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError:
         return None
-    return _fault(
-        walked, Fault.TAIL_CUT, walked.seq + 1,
-        f"the chain ends with entry {walked.seq}, but entry {known.seq} was written",
-    )
+
+
+def _tail(known: AuditHead, walk: Walk) -> Broken | None:
+    if known.seq > walk.seq:
+        detail = f"the chain ends with entry {walk.seq}, but entry {known.seq} was written"
+        return Broken(Fault.TAIL_CUT, walk.seq + 1, detail)
+    if known.seq < walk.seq:
+        detail = f"the chain goes on to entry {walk.seq}, but the last that was written is {known.seq}"
+        return Broken(Fault.APPENDED, known.seq + 1, detail)
+    if known.head != walk.head:
+        return Broken(Fault.REWRITTEN, walk.seq, f"the head of entry {walk.seq} was recorded to be another one")
+    return None
 
 
 FEED_KINDS = "alert."
 """The kinds of entries that begin so were published, if their payload carries the feed's number."""
 
 
-def _published(session: Session, chunk: Sequence[AuditRecord]) -> dict[int, tuple[str, dict[str, Any]]]:
+def _published(session: Session, chunk: Sequence[tuple[Any, ...]]) -> dict[int, tuple[str, dict[str, Any]]]:
     """What the feed says of these entries, by audit number: the head, and its words as the chain's payload has them."""
     rows = run(
         session,
         "SELECT audit_seq, audit_head, seq, alert_id, transition, reason, rule, subject, period, severity, standing,"
         " why_zh, why_en, figures, labels FROM feed_entries WHERE audit_seq BETWEEN :first AND :last",
-        first=chunk[0].seq, last=chunk[-1].seq,
+        first=chunk[0][0], last=chunk[-1][0],
     )
     return {
         row[0]: (row[1], {
@@ -272,38 +320,30 @@ def _published(session: Session, chunk: Sequence[AuditRecord]) -> dict[int, tupl
 _SAID = ("seq", "alert_id", "transition", "reason", "rule", "subject", "period", "severity", "standing")
 
 
-def _compare(
-    before: AuditHead, record: AuditRecord, published: tuple[str, dict[str, Any]] | None
-) -> AuditVerdict | None:
-    """Compare an entry with the feed entry that was published with it."""
-    if not record.kind.startswith(FEED_KINDS) or "seq" not in record.payload:
+def _compare(walk: Walk, published: tuple[str, dict[str, Any]] | None) -> Broken | None:
+    """Compare the newest entry with the feed entry that was published with it."""
+    payload, at = walk.said["payload"], walk.seq
+    if "seq" not in payload:
         return None
-    number = record.payload["seq"]
+    number = payload["seq"]
     if published is None:
-        return _fault(before, Fault.FEED_DIFFERS, record.seq, f"feed entry {number} of entry {record.seq} is gone")
+        return Broken(Fault.FEED_DIFFERS, at, f"feed entry {number} of entry {at} is gone")
     said_head, said = published
-    if said_head != record.head:
-        return _fault(before, Fault.FEED_DIFFERS, record.seq, f"feed entry {number} carries another head")
+    if said_head != walk.head:
+        return Broken(Fault.FEED_DIFFERS, at, f"feed entry {number} carries another head")
     for name, value in said.items():
-        if record.payload.get(name) != value:
-            return _fault(
-                before, Fault.FEED_DIFFERS, record.seq, f"feed entry {number} has another {name} than was published"
-            )
+        if payload.get(name) != value:
+            return Broken(Fault.FEED_DIFFERS, at, f"feed entry {number} has another {name} than was published")
     return None
 
 
-def _beyond(session: Session, walked: AuditHead) -> AuditVerdict | None:
+def _beyond(session: Session, walk: Walk) -> Broken | None:
     """Whether the feed knows of audit entries after the last one."""
     found = run(
         session, "SELECT seq, audit_seq FROM feed_entries WHERE audit_seq > :last ORDER BY audit_seq LIMIT 1",
-        last=walked.seq,
+        last=walk.seq,
     ).first()
     if found is None:
         return None
-    return _fault(
-        walked, Fault.TAIL_CUT, walked.seq + 1, f"feed entry {found[0]} knows of audit entry {found[1]}, it is gone"
-    )
-
-
-def _fault(whole: AuditHead, fault: Fault, at_seq: int, detail: str) -> AuditVerdict:
-    return AuditVerdict(entries=whole.seq, head=whole, fault=fault, at_seq=at_seq, detail=detail)
+    detail = f"feed entry {found[0]} knows of audit entry {found[1]}, which is gone"
+    return Broken(Fault.TAIL_CUT, walk.seq + 1, detail)

@@ -27,7 +27,7 @@ class ChargeRow(Row, table=True):
 
     charge_no: str = Field(primary_key=True)
     contract_no: str = Field(index=True)
-    paid_on: date
+    paid_on: date = Field(index=True)
     amount_fen: int = fen()
     currency: str
     channel: str | None = None

@@ -2,17 +2,19 @@
 
     contracts, charges, lessons, refunds  --touched-->  contract_accounts  --difference-->  institution_obligations
                                                         contract_months    --difference-->  institution_months
+                                                        contract_clauses   --difference-->  institution_clauses
 
-Sums hold for the end of one day, which `contract_sums_day` names. A contract is made anew when a row of it changed, or
-when a day comes on which something recorded earlier begins to count (`next_change_on`). `recompute` makes everything
-anew, by the same SQL, with the same result.
+Sums hold for the end of one day, which `contract_sums_day` names, and by the law that `contract_laws` keeps of each
+institution. A contract is made anew when a row of it changed, when that law did, or when a day comes on which something
+recorded earlier begins to count (`next_change_on`). The accounts of its institution are then due for a check.
+`recompute` makes everything anew, by the same SQL, with the same result, and says where it is another.
 """
 
 # ruff: noqa: S608 - SQL is put together from our own constants only; every value is bound.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -21,12 +23,22 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Index, text
 from sqlmodel import Field, Session
 
+from escrow_monitor.domain.clauses import FullLiability, PeriodFees, Schedule
+from escrow_monitor.domain.contract_law import SummedTerms, read_terms
 from escrow_monitor.domain.entitlement import Taught
 from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.obligation import ObligationFacts
-from escrow_monitor.records.bulk import Reader, fetch, is_sqlite, run
+from escrow_monitor.records.accounts import lock_banks
+from escrow_monitor.records.bulk import Reader, fetch, is_sqlite, run, texts
+from escrow_monitor.records.clause_sums import make_clauses
 from escrow_monitor.records.columns import Row, fen, large
+from escrow_monitor.records.contract_laws import terms_of
+from escrow_monitor.records.contracts import contract_count
 from escrow_monitor.records.incoming import touch
+from escrow_monitor.records.lessons import set_silences
+from escrow_monitor.records.reconciliation_marks import mark_touched_contracts
+
+Progress = Callable[[int, int | None], None]
 
 
 class ContractAccountRow(Row, table=True):
@@ -96,13 +108,14 @@ class InstitutionMonthRow(Row, table=True):
 
 
 class ContractSumsDayRow(Row, table=True):
-    """The day for whose end all sums hold: one row."""
+    """The day for whose end all sums hold, and the version of the laws that they were last kept by: one row."""
 
     __tablename__ = "contract_sums_day"
     __table_args__ = (CheckConstraint("one_row = 1", "one_row"),)
 
     one_row: int = Field(primary_key=True)
     day: date
+    law_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +144,7 @@ def kept_up(session: Session, *, on: date) -> Iterator[None]:
     session.connection().exec_driver_sql("CREATE TEMPORARY TABLE touched_contracts (contract_no text PRIMARY KEY)")
     _pass(session, on)
     yield
+    mark_touched_contracts(session)
     _renew(session)
     # After a failure the transaction is rolled back, and the table with it.
     session.connection().exec_driver_sql("DROP TABLE touched_contracts")
@@ -142,14 +156,55 @@ def bring_to(session: Session, on: date) -> None:
         pass
 
 
-def recompute(session: Session, on: date) -> None:
-    """Make every sum anew from all rows, as of the end of `on`, or of the later day they already hold for."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Differs:
+    """How many rows of a table of sums came out otherwise when they were made anew, and one of the contracts or
+    institutions, by its number."""
+
+    table: str
+    rows: int
+    example: str
+
+
+def recompute(session: Session, on: date, *, progress: Progress | None = None) -> tuple[Differs, ...]:
+    """Make every sum anew from all rows, as of the end of `on`, or of the later day they already hold for.
+
+    Returns where that differs from what was kept up to that day: nowhere, unless something is wrong. `progress` hears
+    how many contracts were done, of how many.
+    """
+    bring_to(session, on)
     _lock(session)
-    _set_day(session, on)
-    for table in ("contract_accounts", "contract_months", "institution_obligations", "institution_months"):
+    for table in _SUMS:
+        run(session, f"CREATE TEMPORARY TABLE kept_{table} AS SELECT * FROM {table}")
         run(session, f"DELETE FROM {table}")
-    _make(session, "")
+    total, done, after = contract_count(session), 0, ""
+    while done < total:
+        last = run(
+            session, "SELECT max(contract_no) FROM (SELECT contract_no FROM contracts WHERE contract_no > :after"
+            " ORDER BY contract_no LIMIT :count) AS piece", after=after, count=CONTRACTS_A_PIECE,
+        ).scalar_one()
+        _make(session, " AND {0}.contract_no > :after AND {0}.contract_no <= :last", after=after, last=last)
+        done, after = min(done + CONTRACTS_A_PIECE, total), last
+        if progress is not None:
+            progress(done, total)
     _add(session, "")
+    differs = tuple(found for table in _SUMS for found in _differences(session, table))
+    for table in _SUMS:
+        run(session, f"DROP TABLE kept_{table}")
+    return differs
+
+
+def _differences(session: Session, table: str) -> Iterator[Differs]:
+    key = "contract_no" if table.startswith("contract_") else "uscc"
+    made, was = (
+        fetch(session, f"SELECT {key}, uscc FROM (SELECT * FROM {one} EXCEPT SELECT * FROM {other}) AS differing")
+        for one, other in ((table, f"kept_{table}"), (f"kept_{table}", table))
+    )
+    if made or was:
+        _make_accounts_due(session, {uscc for _, uscc in [*made, *was]})
+        yield Differs(
+            table=table, rows=max(len(made), len(was)), example=min(number for number, _ in [*made, *was])
+        )
 
 
 def day_of_sums(session: Session) -> date | None:
@@ -199,6 +254,13 @@ def obligations(
     if on is None or not usccs:
         return {}
     keys = sorted(set(usccs))
+    owed = fetch(
+        session,
+        "SELECT uscc, currency, obligation_fen, impossible FROM institution_obligations"
+        " WHERE uscc IN EACH(:keys) ORDER BY uscc, currency", keys=keys,
+    )
+    if not owed:
+        return {}
     charges: dict[tuple[str, str], dict[str, int]] = {}
     for uscc, currency, month, charged in fetch(
         session,
@@ -207,15 +269,63 @@ def obligations(
         keys=keys, months_from=months_from,
     ):
         charges.setdefault((uscc, currency), {})[month] = charged
+    terms, amounts = terms_of(session, keys), _clause_amounts(session, keys)
     return {
         (uscc, currency): ObligationFacts(
             on=on, currency=currency, full_liability=obligation, charges=charges.get((uscc, currency), {}),
+            # Where no contract adds anything there is no row, and the sum is nothing.
+            by_terms={each: amounts.get((uscc, currency, each), 0) for each in terms.get(uscc, ())},
             complete=not impossible,
         )
-        for uscc, currency, obligation, impossible in fetch(
-            session,
-            "SELECT uscc, currency, obligation_fen, impossible FROM institution_obligations"
-            " WHERE uscc IN EACH(:keys) ORDER BY uscc, currency", keys=keys,
+        for uscc, currency, obligation, impossible in owed
+    }
+
+
+def paid_since(
+    session: Session, day: date
+) -> Mapping[tuple[str, str], Mapping[FullLiability | Schedule, Mapping[date, int]]]:
+    """What of each sum was paid on each day after `day`, by institution and currency.
+
+    Contract by contract: what was paid last is what is left of it last.
+    """
+    on = Reader(session).on
+    paid: dict[tuple[str, str], dict[FullLiability | Schedule, dict[date, int]]] = {}
+    for uscc, currency, terms, paid_on, amount in fetch(session, _PAID_SINCE, day=day):
+        key = FullLiability() if terms is None else read_terms(terms)
+        if amount and not isinstance(key, PeriodFees):
+            paid.setdefault((uscc, currency), {}).setdefault(key, {})[on(paid_on)] = amount
+    return paid
+
+
+_PAID_SINCE = """
+    WITH lately AS (
+        SELECT contract_no, paid_on, amount_fen, sum(amount_fen) OVER (
+            PARTITION BY contract_no ORDER BY paid_on DESC
+        ) AS since_fen
+        FROM (
+            SELECT c.contract_no, c.paid_on, sum(c.amount_fen) AS amount_fen FROM charges c
+            WHERE c.paid_on > :day AND c.paid_on <= (SELECT day FROM contract_sums_day)
+            GROUP BY c.contract_no, c.paid_on
+        ) AS days
+    ), parts AS (
+        SELECT a.uscc, a.currency, NULL AS terms, l.paid_on, l.amount_fen, l.since_fen, a.obligation_fen AS sum_fen
+        FROM lately l JOIN contract_accounts a ON a.contract_no = l.contract_no WHERE a.obligation_fen IS NOT NULL
+        UNION ALL
+        SELECT b.uscc, b.currency, b.terms, l.paid_on, l.amount_fen, l.since_fen, b.amount_fen
+        FROM lately l JOIN contract_clauses b ON b.contract_no = l.contract_no WHERE b.terms LIKE 'schedule %'
+    )
+    SELECT uscc, currency, terms, paid_on, CAST(sum(
+        CASE WHEN since_fen < sum_fen THEN since_fen ELSE sum_fen END
+        - CASE WHEN since_fen - amount_fen < sum_fen THEN since_fen - amount_fen ELSE sum_fen END
+    ) AS BIGINT) FROM parts GROUP BY uscc, currency, terms, paid_on
+"""
+
+
+def _clause_amounts(session: Session, keys: Sequence[str]) -> dict[tuple[str, str, SummedTerms], int]:
+    return {
+        (uscc, currency, read_terms(terms)): amount for uscc, currency, terms, amount in fetch(
+            session, "SELECT uscc, currency, terms, amount_fen FROM institution_clauses WHERE uscc IN EACH(:keys)",
+            keys=keys,
         )
     }
 
@@ -239,6 +349,7 @@ def _set_day(session: Session, on: date) -> date:
 def _pass(session: Session, on: date) -> None:
     day = _set_day(session, on)
     touch(session, "SELECT contract_no FROM contract_accounts WHERE next_change_on <= :day", day=day)
+    touch(session, "SELECT DISTINCT contract_no FROM contract_clauses WHERE next_change_on <= :day", day=day)
 
 
 def _renew(session: Session) -> None:
@@ -252,6 +363,7 @@ def _renew(session: Session) -> None:
             # What was just loaded the server has not looked at yet, and it would read all of it for a few contracts.
             session.connection().exec_driver_sql("ANALYZE contracts, charges, lessons, refunds")
     touched = " WHERE contract_no IN (SELECT contract_no FROM touched_contracts)"
+    moved = _institutions(session, touched)
     for source, target, keys, sums in _TOTALS:
         same = " AND ".join(f"old.{key} = {target}.{key}" for key in keys.split(", "))
         names = ", ".join(sums)
@@ -262,9 +374,27 @@ def _renew(session: Session) -> None:
             f" UPDATE {target} SET {less} FROM old WHERE {same}",
         )
         run(session, f"DELETE FROM {target} WHERE contracts = 0 AND uscc IN (SELECT uscc FROM {source}{touched})")
-    run(session, f"DELETE FROM contract_months{touched}")
+    for table in ("contract_months", "contract_clauses"):
+        run(session, f"DELETE FROM {table}{touched}")
     _make(session, " AND {0}.contract_no IN (SELECT contract_no FROM touched_contracts)")
     _add(session, touched)
+    _make_accounts_due(session, moved | _institutions(session, touched))
+
+
+def _institutions(session: Session, where: str) -> set[str]:
+    return set(texts(session, f"SELECT DISTINCT uscc FROM contract_accounts{where}"))
+
+
+def _make_accounts_due(session: Session, usccs: Collection[str]) -> None:
+    """What these institutions owe is another: a fact of each of their accounts, and no move of a balance."""
+    keys = sorted(usccs)
+    if not is_sqlite(session):
+        lock_banks(session, texts(session, "SELECT DISTINCT bank FROM accounts WHERE uscc IN EACH(:keys)", keys=keys))
+    run(
+        session,
+        "UPDATE account_states SET input_version = input_version + 1 WHERE account_no IN"
+        " (SELECT account_no FROM accounts WHERE uscc IN EACH(:keys))", keys=keys,
+    )
 
 
 _MANY_TOUCHED = 5_000
@@ -277,8 +407,15 @@ _TOTALS = (
     ("contract_months", "institution_months", "uscc, currency, month", {
         "contracts": "count(*)", "charged_fen": "sum(charged_fen)",
     }),
+    ("contract_clauses", "institution_clauses", "uscc, currency, terms", {
+        "contracts": "count(*)", "amount_fen": "sum(amount_fen)",
+    }),
 )
 """Where sums come from, where they go, by what, and how each is made."""
+_SUMS = tuple(table for source, target, _, _ in _TOTALS for table in (source, target))
+
+CONTRACTS_A_PIECE = 50_000
+"""So many are made anew at once: what the database sorts and keeps meanwhile stays small."""
 
 
 def _totals(source: str, keys: str, sums: Mapping[str, str], where: str) -> str:
@@ -298,14 +435,16 @@ def _add(session: Session, where: str) -> None:
         )
 
 
-def _make(session: Session, only: str) -> None:
-    """Make the sums of contracts: of all, or of those that `only`, an AND with a place for the table, lets through."""
+def _make(session: Session, only: str, **given: str) -> None:
+    """Make the sums of those contracts that `only`, an AND with a place for the table, lets through."""
     day = day_of_sums(session)
-    never = date.max
+    assert day is not None, "it was set before"  # noqa: S101 - by _pass or bring_to
+    set_silences(session, only, **given)
     least = "min" if is_sqlite(session) else "least"
     parts = {f"only_{alias}": only.format(alias) for alias in ("k", "c", "l", "r")}
-    run(session, _ACCOUNTS.format(least=least, **parts), day=day, never=never)
-    run(session, _MONTHS.format(**parts), day=day)
+    run(session, _ACCOUNTS.format(least=least, **parts), day=day, never=date.max, **given)
+    run(session, _MONTHS.format(**parts), day=day, **given)
+    make_clauses(session, day, only, **given)
 
 
 def _share(lessons: str) -> str:

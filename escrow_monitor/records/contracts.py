@@ -15,7 +15,7 @@ from sqlmodel import Field, Session
 from escrow_monitor.domain.contracts import Contract, DeadlineUnit, GiftPolicy, SubjectKind
 from escrow_monitor.domain.money import Money
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records.bulk import Cells, Reader, fetch
+from escrow_monitor.records.bulk import Cells, Reader, fetch, run
 from escrow_monitor.records.columns import Row, exact, fen, large, one_of
 from escrow_monitor.records.incoming import Arrived, RowFault, Shape, arriving, drop_known, merge, touch, without
 
@@ -125,6 +125,11 @@ def contracts(
 def contract(session: Session, contract_no: str) -> Contract | None:
     """One contract."""
     return next(iter(contracts(session, contract_nos=[contract_no])), None)
+
+
+def contract_count(session: Session) -> int:
+    """How many contracts are recorded."""
+    return int(run(session, "SELECT count(*) FROM contracts").scalar_one())
 
 
 def contract_reader(reader: Reader) -> Callable[[Sequence[Any]], Contract]:

@@ -148,7 +148,7 @@ def audit_corrections(session: Session, taken: Sequence[Taken], *, now: datetime
     """Append an entry a correcting statement to the chain, in its source's name. Takes the chain's lock: come last."""
     entries = [
         audit.AuditEntry(
-            kind=AUDIT_KIND, actor=f"source:{item.received.source}",
+            kind=AUDIT_KIND, actor=audit.source_actor(item.received.source),
             payload={
                 "account_no": item.received.statement.account_no, "statement_id": item.statement_id,
                 "raw_sha256": item.received.raw_sha256, "days": [_payload(one) for one in item.corrected],

@@ -18,12 +18,12 @@ from escrow_monitor.domain.accounts import Account, Reading
 from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.positions import Correction
 from escrow_monitor.records.accounts import accounts, institution, lock_banks
-from escrow_monitor.records.bulk import Reader, fetch, run, staged
+from escrow_monitor.records.bulk import ByColumn, Reader, fetch, run, staged
 from escrow_monitor.records.columns import Row, large
 from escrow_monitor.records.corrections import corrections
 from escrow_monitor.records.days import still_reopened
 from escrow_monitor.records.fitting import NEIGHBOUR_DAYS, Taken
-from escrow_monitor.records.readings import balance_cells, balance_columns, move_balances, newest_readings, slots_of
+from escrow_monitor.records.readings import balance_cells, balance_columns, move_balances, newest_readings
 
 ASKED_DAYS_BACK_MAX = 89
 """How old a gap is still asked for: most banks give 90 days, today included, without the holder's new consent."""
@@ -377,20 +377,17 @@ def oldest_gaps(
 def move_coverage(session: Session, taken: Sequence[Taken], readings: Sequence[Reading]) -> None:
     """Bring the accounts' states up to these statements; something new was recorded of each of them."""
     newest = newest_readings(readings)
-    slots = slots_of(newest)
     spans: dict[str, list[date]] = defaultdict(list)
     for item in taken:
         spans[item.received.statement.account_no].extend(item.days)
-    columns = {"account_no": str, "covered_from": date, "covered_to": date, **balance_columns(slots)}
-    rows = (
-        (
-            account_no, min(days, default=None), max(days, default=None),
-            *balance_cells(newest.get(account_no, {}), slots),
-        )
-        for account_no, days in sorted(spans.items())
+    columns = {"account_no": str, "covered_from": date, "covered_to": date, **balance_columns(newest)}
+    account_nos = sorted(spans)
+    cells: tuple[Sequence[Any], ...] = (
+        account_nos, [min(spans[account_no], default=None) for account_no in account_nos],
+        [max(spans[account_no], default=None) for account_no in account_nos], *balance_cells(newest, account_nos),
     )
-    balances = f", {move_balances(slots)}" if slots else ""
-    with staged(session, "incoming_coverage", columns, rows):
+    balances = f", {move_balances(newest)}" if newest else ""
+    with staged(session, "incoming_coverage", columns, ByColumn(cells)):
         run(session, f"UPDATE account_states SET {_MOVE_COVERAGE}{balances} FROM incoming_coverage i"
                      " WHERE i.account_no = account_states.account_no")
 

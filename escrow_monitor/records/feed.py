@@ -36,7 +36,7 @@ class FeedEntryRow(Row, table=True):
     figures: str
     labels: str
     as_of: datetime
-    recorded_at: datetime
+    recorded_at: datetime = Field(index=True)
     opened_at: datetime | None = None
     audit_seq: int = large(unique=True)
     audit_head: str

@@ -10,6 +10,8 @@ from sqlmodel import Session
 from escrow_monitor.domain.figures import Figures
 from escrow_monitor.records.breaks import break_counts
 from escrow_monitor.records.bulk import Reader, run
+from escrow_monitor.records.case_book import open_case_counts
+from escrow_monitor.records.reconciliations import breaks_by_label
 from escrow_monitor.records.runs import last_success
 
 NO_DISTRICT = "unknown"
@@ -37,7 +39,8 @@ def figures(session: Session) -> Figures:
         audit_sequence=chain[1],
         deliveries_due=waiting.get("due", 0),
         deliveries_dead=waiting.get("dead", 0),
-        breaks_open=break_counts(session),
+        breaks_open={**break_counts(session), **breaks_by_label(session)},
+        cases_open=open_case_counts(session),
         statement_gaps=run(session, "SELECT count(*) FROM coverage_gaps WHERE filled_at IS NULL").scalar_one(),
     )
 

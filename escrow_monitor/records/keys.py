@@ -1,4 +1,7 @@
-"""The keys that open the web: random, kept only as their SHA-256, scoped and expiring."""
+"""The keys that open the web: random, kept only as their SHA-256, scoped and expiring.
+
+The key of a subscriber may read a part of the feed and nothing else.
+"""
 
 # ruff: noqa: S608 - SQL is put together from our own constants only; every value is bound.
 
@@ -12,11 +15,13 @@ from datetime import datetime
 
 from sqlmodel import Field, Session
 
-from escrow_monitor.records.bulk import Reader, run
+from alerts.feeds.filter import FeedFilter, filter_of
+from escrow_monitor.records.bulk import Reader, as_json, from_json, run
 from escrow_monitor.records.columns import Row
 
 SECRET_PREFIX = "emk_"  # noqa: S105 - the part of every key that is no secret
 SECRET_BYTES = 32
+_ALL = FeedFilter()
 
 
 class KeyRow(Row, table=True):
@@ -31,11 +36,13 @@ class KeyRow(Row, table=True):
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    feed_filter: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyInfo:
-    """What may be known of a key. `key_id` is how people name it: the first signs of its hash."""
+    """What may be known of a key. `key_id` is how people name it, the first signs of its hash; `only` is the part of
+    the feed that it reads."""
 
     key_id: str
     name: str
@@ -43,6 +50,7 @@ class KeyInfo:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    only: FeedFilter = _ALL
 
     def opens_at(self, now: datetime) -> bool:
         """Neither revoked nor expired."""
@@ -50,17 +58,19 @@ class KeyInfo:
 
 
 def create(
-    session: Session, *, name: str, scopes: Iterable[str], expires_at: datetime | None, now: datetime
+    session: Session, *, name: str, scopes: Iterable[str], expires_at: datetime | None, now: datetime,
+    only: FeedFilter = _ALL,
 ) -> tuple[KeyInfo, str]:
     """Make a key; return it with its secret, which cannot be read again."""
     secret = SECRET_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
     digest = _digest(secret)
     key = KeyInfo(
-        key_id=digest[:12], name=name, scopes=frozenset(scopes), created_at=now, expires_at=expires_at, revoked_at=None
+        key_id=digest[:12], name=name, scopes=frozenset(scopes), created_at=now, expires_at=expires_at,
+        revoked_at=None, only=only,
     )
     session.add(KeyRow(
         key_id=key.key_id, name=name, secret_sha256=digest, scopes=" ".join(sorted(key.scopes)), created_at=now,
-        expires_at=expires_at,
+        expires_at=expires_at, feed_filter=None if only.is_empty else as_json(only.asked),
     ))
     session.flush()
     return key, secret
@@ -90,12 +100,15 @@ def revoke(session: Session, key_id: str, *, now: datetime) -> bool:
 def _keys(session: Session, clauses: str, **values: str) -> list[KeyInfo]:
     reader = Reader(session)
     rows = run(
-        session, f"SELECT key_id, name, scopes, created_at, expires_at, revoked_at FROM api_keys {clauses}", **values
+        session,
+        f"SELECT key_id, name, scopes, created_at, expires_at, revoked_at, feed_filter FROM api_keys {clauses}",
+        **values,
     )
     return [
         KeyInfo(
             key_id=row[0], name=row[1], scopes=frozenset(row[2].split()), created_at=reader.at(row[3]),
             expires_at=reader.instant(row[4]), revoked_at=reader.instant(row[5]),
+            only=_ALL if row[6] is None else filter_of(from_json(row[6])),
         )
         for row in rows
     ]

@@ -4,23 +4,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 
 from sqlalchemy import CheckConstraint, Index, text
 from sqlmodel import Field, Session
 
-from escrow_monitor.domain.clocks import ConfirmationClock
+from escrow_monitor.domain.contract_law import SilenceClock
 from escrow_monitor.domain.contracts import Lesson, LessonStatus
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records.bulk import Cells, Reader, fetch, staged
+from escrow_monitor.records.bulk import Cells, Reader, fetch, run, staged
 from escrow_monitor.records.columns import Row, large, one_of
 from escrow_monitor.records.incoming import Arrived, RowFault, Shape, arriving, drop_known, merge, touch, without
 
-
-def _open(alias: str = "") -> str:
-    """SQL: a lesson that only silence can have answered."""
-    return f"({alias}status = 'requested' OR ({alias}status = 'deemed' AND {alias}decided_on IS NULL))"
+OPEN = "({0}status = 'requested' OR ({0}status = 'deemed' AND {0}decided_on IS NULL))"
+"""SQL, with a place for the table's alias and its point: a lesson that only silence can have answered."""
 
 
 class LessonRow(Row, table=True):
@@ -32,7 +30,10 @@ class LessonRow(Row, table=True):
     __tablename__ = "lessons"
     __table_args__ = (
         CheckConstraint(one_of("status", LessonStatus), "status"),
-        Index("ix_lessons_open", "requested_on", sqlite_where=text(_open()), postgresql_where=text(_open())),
+        Index(
+            "ix_lessons_open", "requested_on", sqlite_where=text(OPEN.format("")),
+            postgresql_where=text(OPEN.format("")),
+        ),
         {"sqlite_with_rowid": False},
     )
 
@@ -104,37 +105,36 @@ def lessons(session: Session, contract_nos: Sequence[str]) -> list[Lesson]:
     ]
 
 
-def set_silences(session: Session, clocks: Mapping[str, ConfirmationClock]) -> int:
-    """Say of every unanswered lesson from which day silence is consent; return how many that changed.
+def set_silences(session: Session, only: str, **given: str) -> None:
+    """Say of unanswered lessons from which day silence is consent, by the law of the institution (`contract_laws`).
 
-    `clocks` are those of institutions, by code; where there is none, silence says nothing. Runs inside
-    `contract_sums.kept_up`, whenever lessons came, a policy changed or a calendar grew.
+    `only` is an AND with a place for an alias of contracts, which lets through those that are meant. Where no law is
+    known, or its calendar is not, silence says nothing. The sums of these contracts are still to be made.
     """
+    asked = fetch(session, _ASKED.format(only=only.format("k")), **given)
+    if not asked:
+        return
     on = Reader(session).on
-    asked = fetch(
-        session,
-        "SELECT DISTINCT k.uscc, l.requested_on FROM lessons l JOIN contracts k ON k.contract_no = l.contract_no"
-        f" WHERE {_open('l.')} AND l.requested_on IS NOT NULL",
-    )
+    clocks = {text: SilenceClock.read(text) for text, _ in asked if text}
     rows = [
-        (uscc, on(requested), clocks[uscc].silence(on(requested)).deemed_from if uscc in clocks else None)
-        for uscc, requested in asked
+        (text, on(requested), clocks[text].deemed(on(requested)) if text else None) for text, requested in asked
     ]
-    with staged(session, "silences", {"uscc": str, "requested_on": date, "silence_on": date}, rows):
-        moved = fetch(session, _SET_SILENCES)
-    for start in range(0, len(moved), _TOUCHED_AT_ONCE):
-        keys = sorted({contract_no for (contract_no,) in moved[start : start + _TOUCHED_AT_ONCE]})
-        touch(session, "SELECT contract_no FROM contracts WHERE contract_no IN EACH(:keys)", keys=keys)
-    return len(moved)
+    with staged(session, "silences", {"silence": str, "requested_on": date, "silence_on": date}, rows):
+        run(session, _SET_SILENCES.format(only=only.format("k")), **given)
 
 
-_TOUCHED_AT_ONCE = 50_000
-
+_LAWFUL = """
+    SELECT k.contract_no, coalesce(w.silence, '') AS silence
+    FROM contracts k LEFT JOIN contract_laws w ON w.uscc = k.uscc WHERE true{only}
+"""
+_ASKED = f"""
+    SELECT DISTINCT k.silence, l.requested_on FROM lessons l JOIN ({_LAWFUL}) k ON k.contract_no = l.contract_no
+    WHERE {OPEN.format("l.")} AND l.requested_on IS NOT NULL
+"""
 _SET_SILENCES = f"""
-    UPDATE lessons SET silence_on = s.silence_on FROM contracts k, silences s
-    WHERE k.contract_no = lessons.contract_no AND s.uscc = k.uscc AND s.requested_on = lessons.requested_on
-        AND {_open("lessons.")} AND lessons.silence_on IS DISTINCT FROM s.silence_on
-    RETURNING lessons.contract_no
+    UPDATE lessons SET silence_on = s.silence_on FROM ({_LAWFUL}) k, silences s
+    WHERE k.contract_no = lessons.contract_no AND s.silence = k.silence AND s.requested_on = lessons.requested_on
+        AND {OPEN.format("lessons.")} AND lessons.silence_on IS DISTINCT FROM s.silence_on
 """
 
 

@@ -31,6 +31,7 @@ from escrow_monitor.records.breaks import open_breaks
 from escrow_monitor.records.bulk import Reader, as_json, fetch, from_json, run, staged, uncollected
 from escrow_monitor.records.columns import Row, fen, large, one_of
 from escrow_monitor.records.corrections import corrections
+from escrow_monitor.records.owed import Owed, sharing
 
 GAPS_SHOWN_MAX = 31
 MONTHS_BACK = 36
@@ -119,24 +120,29 @@ class CheckedAccount:
 
 def positions_due(
     session: Session, *, now: datetime, policy_version: str, days_from: date, large_debit_fen_min: int | None,
-    account_nos: Sequence[str] | None = None, everything: bool = False, chunk: int = 10_000,
+    charge_months: int = 0, account_nos: Sequence[str] | None = None, everything: bool = False,
+    together: bool = False, chunk: int = 10_000,
 ) -> Iterator[list[DuePosition]]:
     """The positions that a check could now answer otherwise, by account number, in lists of at most `chunk`.
 
     Due is an account of which something new was recorded, whose `recheck_at` has come, or that was checked under
     other policies; with `everything` each one is. `days` of a position holds the days from `days_from` on whose
     debits reach `large_debit_fen_min` (None: all days with debits), and those that came late or were corrected since
-    then; `corrections` what was corrected since then.
+    then; `corrections` what was corrected since then; `charges` of its obligations the last `charge_months` months.
+    With `together` accounts that hold the same families' money are due together, asked for or not: what one holds
+    another need not.
     """
-    due = _due(session, now, policy_version, account_nos, everything)
+    due = _due(session, now, policy_version, account_nos, everything, together)
     if not due:
         return
+    owed = Owed(session, now=now, charge_months=charge_months)
     for start in range(0, len(due), chunk):
         keys = due[start : start + chunk]
         with uncollected():
             known = {item.uscc: item for item in holders(session, keys)}
             history = _History(session, keys, days_from, large_debit_fen_min, now)
-            read = _position_reader(Reader(session), known, history)
+            owed.look_up(known)
+            read = _position_reader(Reader(session), known, history, owed)
             rows = fetch(session, _POSITIONS, keys=keys, first=keys[0], last=keys[-1])
             positions = [DuePosition(read(row), row[_VERSION], row[_FACTS]) for row in rows]
         yield positions
@@ -144,10 +150,10 @@ def positions_due(
 
 def due_count(
     session: Session, *, now: datetime, policy_version: str, account_nos: Sequence[str] | None = None,
-    everything: bool = False,
+    everything: bool = False, together: bool = False,
 ) -> int:
     """How many positions `positions_due` would give now."""
-    return len(_due(session, now, policy_version, account_nos, everything))
+    return len(_due(session, now, policy_version, account_nos, everything, together))
 
 
 def save_standings(
@@ -306,7 +312,8 @@ _STANDING = {
 
 
 def _due(
-    session: Session, now: datetime, policy_version: str, account_nos: Sequence[str] | None, everything: bool
+    session: Session, now: datetime, policy_version: str, account_nos: Sequence[str] | None, everything: bool,
+    together: bool,
 ) -> list[str]:
     where = ["true"]
     given: dict[str, Any] = {}
@@ -324,7 +331,9 @@ def _due(
         "SELECT s.account_no FROM account_states s JOIN account_standings t ON t.account_no = s.account_no"
         f" WHERE {' AND '.join(where)} ORDER BY s.account_no", **given,
     )
-    return [account_no for (account_no,) in rows]
+    due = [account_no for (account_no,) in rows]
+    beside = sharing(session, due) if together else []
+    return sorted({*due, *beside}) if beside else due
 
 
 class _History:
@@ -375,7 +384,7 @@ class _History:
 
 
 def _position_reader(
-    reader: Reader, known: Mapping[str, Institution], history: _History
+    reader: Reader, known: Mapping[str, Institution], history: _History, owed: Owed
 ) -> Callable[[Sequence[Any]], Position]:
     account_of, day, instant, at = account_reader(reader), reader.day, reader.instant, reader.at
 
@@ -409,6 +418,7 @@ def _position_reader(
             last_refusal=None if refusal is None else RefusalReason(refusal),
             refusals_in_a_row=in_a_row,
             corrections=tuple(history.corrections.get(account_no, ())),
+            obligations=owed.by(account_no, row[1], currency),
         )
 
     return read

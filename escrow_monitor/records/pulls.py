@@ -17,7 +17,7 @@ from escrow_monitor.clock import ZONE
 from escrow_monitor.domain.accounts import Account, AccountStatus, Reading
 from escrow_monitor.domain.statements import Refusal, Statement
 from escrow_monitor.records.accounts import account_cells, account_reader, lock_states
-from escrow_monitor.records.bulk import Reader, as_json, fetch, run, staged, texts
+from escrow_monitor.records.bulk import ByColumn, Reader, as_json, fetch, run, staged, texts
 from escrow_monitor.records.columns import Row
 from escrow_monitor.records.coverage import note_tries, oldest_gaps
 from escrow_monitor.records.documents import keep_documents
@@ -30,7 +30,6 @@ from escrow_monitor.records.readings import (
     move_balances,
     newest_readings,
     record_readings,
-    slots_of,
 )
 from escrow_monitor.records.refusals import refusal_json
 from escrow_monitor.records.statements import record_received
@@ -209,18 +208,17 @@ def _keep_pulls(
     if not pulls:
         return
     newest = newest_readings(reading for pull in pulls for reading in pull.readings)
-    slots = slots_of(newest)
-    rows = (
-        (
-            pull.account_no, pull.bank, *_refusal_cells(pull.refusal), _partial(pull, refusals), _hashes(pull),
-            pull.started_at, pull.finished_at, _STATUSES[pull.account_status],
-            *balance_cells(newest.get(pull.account_no, _NONE), slots),
-        )
-        for pull in pulls
+    accounts, banks, started_at, finished_at, _, _, statuses, raws, refused, _ = zip(*pulls, strict=True)
+    hashes = {id(raw): _hashes(raw) for raw in {id(raw): raw for raw in raws}.values()}  # many of one answer
+    cells = (
+        accounts, banks, *zip(*map(_refusal_cells, refused), strict=True), [_partial(pull, refusals) for pull in pulls],
+        [hashes[id(raw)] for raw in raws], started_at, finished_at, [_STATUSES[status] for status in statuses],
+        *balance_cells(newest, accounts),
     )
+    slots = tuple(newest)
     names = ", ".join(_PULL)
     moves = _move_answer(is_news(slots), is_more_than_a_balance(slots)) + (f", {move_balances(slots)}" if slots else "")
-    with staged(session, "incoming_pulls", {**_PULL, "status": str, **balance_columns(slots)}, rows):
+    with staged(session, "incoming_pulls", {**_PULL, "status": str, **balance_columns(slots)}, ByColumn(cells)):
         run(
             session,
             f"INSERT INTO pulls (scheduled_at, recorded_at, answered, {names})"
@@ -238,7 +236,6 @@ _PULL = {
     "account_no": str, "bank": str, "refusal": str, "place": str, "field": str, "detail": str, "partial_refusals": str,
     "raw_sha256s": str, "started_at": datetime, "finished_at": datetime,
 }
-_NONE: Mapping[str, Reading] = {}
 _STATUSES = {
     status: None if status is AccountStatus.UNKNOWN else status.value for status in AccountStatus
 }
@@ -278,7 +275,7 @@ def _partial(pull: PullRecord, refusals: Mapping[str, Sequence[Refusal]]) -> str
     return as_json([refusal_json(refusal) for refusal in found]) if found else "[]"
 
 
-def _hashes(pull: PullRecord) -> str:
-    if not pull.raw:
+def _hashes(raw: tuple[tuple[str, bytes, str], ...]) -> str:
+    if not raw:
         return "[]"
-    return '["' + '", "'.join(sha256 for sha256, _, _ in pull.raw) + '"]'
+    return '["' + '", "'.join(sha256 for sha256, _, _ in raw) + '"]'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from sqlalchemy import CheckConstraint
@@ -12,7 +13,7 @@ from sqlmodel import Field, Session
 from escrow_monitor.domain.accounts import BalanceKind, Reading
 from escrow_monitor.domain.money import Money
 from escrow_monitor.records.breaks import note_stated
-from escrow_monitor.records.bulk import Reader, insert_new, run, staged
+from escrow_monitor.records.bulk import ByColumn, Reader, insert_new, run, staged
 from escrow_monitor.records.columns import Row, exact, fen, one_of
 
 if TYPE_CHECKING:
@@ -69,28 +70,29 @@ def record_readings(
     """
     if not items:
         return 0
-    added = insert_new(session, "readings", _READING, (
-        (
-            item.account_no, item.as_of, item.kind.value, item.amount.minor_units, item.final, item.on,
-            item.fetched_at, item.source, item.raw_sha256, now,
-        )
-        for item in items
-    ))
+    # Of one kind nearly all cells say the same in thousands of rows.
+    by_kind = [item for kind in BalanceKind for item in items if item.kind is kind]
+    accounts, kinds, amounts, days, as_of, fetched_at, final, sources, raw_sha256s = zip(*by_kind, strict=True)
+    added = insert_new(session, "readings", _READING, ByColumn((
+        accounts, as_of, list(map(str, kinds)), list(map(_MINOR_UNITS, amounts)), final, days, fetched_at, sources,
+        raw_sha256s, (now,) * len(items),
+    )))
     if not by_statement:
         _hold_against_days(session, items, now=now)
     return added
 
 
 def _hold_against_days(session: Session, items: Sequence[Reading], *, now: datetime) -> None:
-    closings = [
-        (item.account_no, item.kind.value, item.amount.minor_units, item.final, item.on, item.fetched_at)
-        for item in items if item.final and item.kind is BalanceKind.BOOKED_CLOSING
-    ]
-    if closings:
-        with staged(session, "incoming_readings", _CLOSING, closings):
-            note_stated(session, now=now)
+    closings = [item for item in items if item.final and item.kind is BalanceKind.BOOKED_CLOSING]
+    if not closings:
+        return
+    accounts, kinds, amounts, days, _, fetched_at, final, _, _ = zip(*closings, strict=True)
+    cells = (accounts, list(map(str, kinds)), list(map(_MINOR_UNITS, amounts)), final, days, fetched_at)
+    with staged(session, "incoming_readings", _CLOSING, ByColumn(cells)):
+        note_stated(session, now=now)
 
 
+_MINOR_UNITS = attrgetter("minor_units")
 _READING = {
     "account_no": str, "as_of": datetime, "kind": str, "amount_fen": int, "final": bool, "day": date,
     "fetched_at": datetime, "source": str, "raw_sha256": str, "recorded_at": datetime,
@@ -113,17 +115,17 @@ _SLOTS_OF = {
 
 
 def newest_readings(items: Iterable[Reading]) -> dict[str, dict[str, Reading]]:
-    """The newest reading of each account for each slot: by the bank's time, then final before not, then by ours."""
-    newest: dict[str, dict[str, Reading]] = {}
+    """For each slot that occurs the newest reading of each account: by the bank's time, then final before not, then by
+    ours."""
+    newest: dict[str, dict[str, Reading]] = {slot: {} for slot in _SLOTS}
     for item in items:
-        slots = newest.get(item.account_no)
-        if slots is None:
-            slots = newest[item.account_no] = {}
         for slot in _SLOTS_OF[item.kind, item.final]:
-            held = slots.get(slot)
-            if held is None or (held.as_of, held.final, held.fetched_at) <= (item.as_of, item.final, item.fetched_at):
-                slots[slot] = item
-    return newest
+            held = newest[slot].setdefault(item.account_no, item)
+            if held is not item and (
+                (held.as_of, held.final, held.fetched_at) <= (item.as_of, item.final, item.fetched_at)
+            ):
+                newest[slot][item.account_no] = item
+    return {slot: held for slot, held in newest.items() if held}
 
 
 def move_balances(slots: Iterable[str]) -> str:
@@ -181,25 +183,18 @@ def balance_columns(slots: Iterable[str]) -> dict[str, type]:
     return {f"{slot}_{part}": kind for slot in slots for part, kind in _SLOT.items()}
 
 
-def balance_cells(newest: Mapping[str, Reading], slots: Iterable[str]) -> list[Any]:
-    """The cells for `balance_columns`."""
-    cells: list[Any] = []
-    for slot in slots:
-        reading = newest.get(slot)
-        if reading is None:
-            cells += _NO_BALANCE
-        else:
-            cells += (
-                reading.amount.minor_units, reading.kind.value, reading.on, reading.as_of, reading.fetched_at,
-                reading.final,
-            )
-    return cells
+def balance_cells(newest: Mapping[str, Mapping[str, Reading]], account_nos: Sequence[str]) -> list[Sequence[Any]]:
+    """The cells for `balance_columns` of these accounts, by column: NULL where a slot has nothing of an account."""
+    columns: list[Sequence[Any]] = []
+    for held in newest.values():
+        _, kinds, amounts, days, as_of, fetched_at, final, _, _ = zip(
+            *(held.get(account_no, _NOTHING) for account_no in account_nos), strict=True
+        )
+        columns += (
+            [None if amount is None else amount.minor_units for amount in amounts],
+            [None if kind is None else str(kind) for kind in kinds], days, as_of, fetched_at, final,
+        )
+    return columns
 
 
-_NO_BALANCE = (None,) * len(_SLOT)
-
-
-def slots_of(newest: Mapping[str, Mapping[str, Reading]]) -> tuple[str, ...]:
-    """The slots that occur."""
-    seen = {slot for slots in newest.values() for slot in slots}
-    return tuple(slot for slot in _SLOTS if slot in seen)
+_NOTHING = (None,) * len(Reading._fields)

@@ -13,6 +13,7 @@ from sqlmodel import Field, Session
 from escrow_monitor.domain.contracts import Cause, RefundClaim
 from escrow_monitor.domain.money import Money, decimal_text
 from escrow_monitor.records.bulk import Cells, Reader, fetch
+from escrow_monitor.records.case_book import note_changed_claims, open_cases
 from escrow_monitor.records.columns import Row, exact, fen, one_of
 from escrow_monitor.records.contract_amounts import THOUSANDTHS, cannot_be_kept, in_minor_units, units_of, why_not_kept
 from escrow_monitor.records.incoming import Arrived, RowFault, Shape, arriving, drop_known, merge, without
@@ -48,14 +49,18 @@ SHAPE = Shape(table="refund_claims", keys=("claim_no",), columns={
 def record_refund_claims(session: Session, rows: Iterable[Cells], *, now: datetime) -> Arrived:
     """Keep claims given as (line, cells of SHAPE, amount in thousandths), no key twice; what does not fit is said.
 
-    `amount_fen` is given as None: how fine the currency is, the contract says. `currency` None is the contract's.
+    A claim that is new opens its case, one that is changed is noted on it. `amount_fen` is given as None: how fine the
+    currency is, the contract says. `currency` None is the contract's.
     """
     with arriving(session, SHAPE, rows, **{THOUSANDTHS: int}):
         faults = _faults(session)
         without(session, SHAPE, faults)
         in_minor_units(session, SHAPE)
         new, changed = drop_known(session, SHAPE)
+        if changed:
+            note_changed_claims(session, SHAPE.staged, now=now)
         keys = merge(session, SHAPE, changed=changed, now=now)
+        open_cases(session, SHAPE.staged, now=now)
     return Arrived(faults=tuple(faults), new=new, changed=changed, changed_keys=keys)
 
 

@@ -14,6 +14,7 @@ from sqlmodel import Field, Session
 from escrow_monitor.clock import ZONE
 from escrow_monitor.domain.accounts import Account
 from escrow_monitor.domain.statements import Refusal, RefusalReason, Statement
+from escrow_monitor.records import audit
 from escrow_monitor.records.accounts import accounts, lock_states, save_accounts
 from escrow_monitor.records.bulk import Reader, as_json, from_json, run
 from escrow_monitor.records.columns import Row, large
@@ -202,6 +203,12 @@ def _known_file(session: Session, sha256: str) -> tuple[FileResult, datetime] | 
 
 
 def _note_file(session: Session, outcome: FileOutcome, *, source: str, format: str | None, now: datetime) -> None:
+    """Note what became of a file, in the audit chain too unless it is what became of it before. Takes the chain's lock:
+    come last."""
+    refusals = as_json([refusal_json(refusal) for refusal in outcome.refusals])
+    before = run(
+        session, "SELECT outcome, refusals FROM statement_files WHERE sha256 = :sha256", sha256=outcome.sha256
+    ).first()
     run(
         session,
         "INSERT INTO statement_files"
@@ -212,5 +219,13 @@ def _note_file(session: Session, outcome: FileOutcome, *, source: str, format: s
         " refusals = excluded.refusals, changed_at = excluded.changed_at WHERE statement_files.outcome = 'refused'",
         sha256=outcome.sha256, source=source, format=format, outcome=outcome.result.value,
         statements=outcome.statements, entries=outcome.entries,
-        refusals=as_json([refusal_json(refusal) for refusal in outcome.refusals]), now=now,
+        refusals=refusals, now=now,
     )
+    is_loaded = before is not None and before[0] == FileResult.LOADED.value
+    if not is_loaded and (before is None or tuple(before) != (outcome.result.value, refusals)):
+        actor = audit.source_actor(source)
+        audit.append(session, kind=f"statements.{outcome.result.value}", actor=actor, now=now, payload={
+            "sha256": outcome.sha256, "format": format, "statements": outcome.statements, "entries": outcome.entries,
+            "corrected": outcome.corrected, "superseded": outcome.superseded, "registered": len(outcome.registered),
+            "refused_for": sorted({refusal.reason.value for refusal in outcome.refusals}),
+        })

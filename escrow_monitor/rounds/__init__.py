@@ -1,3 +1,5 @@
 """What the clock starts: gather, decide, record. Rounds never call each other; they meet in the records."""
 
-ROUNDS = ("pull-balances", "load-statements", "check-balances", "deliver-alerts", "watch-rounds")
+ROUNDS = (
+    "pull-balances", "load-statements", "check-balances", "reconcile", "deliver-alerts", "watch-rounds", "seal-audit",
+)

@@ -10,7 +10,9 @@ before its `recheck_at`, of which nothing was recorded since but another amount 
 same kind, day and finality. Why no rule can then say otherwise:
 
     floor                 the day, the clauses, the entries and what is held are the same, so the floor is; the balance
-                          is at or above the `quiet_from` by which this rule said itself from where on it is silent
+                          is at or above the `quiet_from` by which this rule said itself from where on it is silent.
+                          What is owed to families is another fact when it changes; where that is part of the floor, or
+                          other accounts of the institution count on this one for theirs, the rule gives no `quiet_from`
     late_top_up           speaks only of a balance below that same floor
     large_outflow         looks at days of statements; another statement is another fact
     outflow_cap           looks at months of statements and at the floor of a month's end, never at a balance
@@ -65,6 +67,7 @@ from escrow_monitor.records.positions import (
     positions_due,
     save_standings,
 )
+from escrow_monitor.rounds.contract_days import bring_to_today
 from escrow_monitor.rounds.report import Outcome, Progress, Report, counted
 from escrow_monitor.rounds.signals import Patience, signal_or_clear, split
 
@@ -104,13 +107,15 @@ def check_balances(
 ) -> Report:
     """Examine what is due. Cost follows what changed, not how many accounts there are."""
     find_gaps(database, policies=policies, now=now)
+    bring_to_today(database, policies=policies, now=now)
     counts: Counter[str] = Counter({"accounts": 0, "met": 0, "breached": 0, "unknown": 0, "transitions": 0})
     if account_nos is None and not everything:
         counts["accounts"] = counts["met"] = _pass_quiet(database, policies=policies, now=now)
     # The collector rests for the whole round: a pause a chunk would have it scan all that was made at the chunk's end.
     with database.read() as session, uncollected():
         total = None if progress is None else counts["accounts"] + due_count(
-            session, now=now, policy_version=policies.version, account_nos=account_nos, everything=everything
+            session, now=now, policy_version=policies.version, account_nos=account_nos, everything=everything,
+            together=True,
         )
         chunks = positions_due(
             session,
@@ -118,8 +123,10 @@ def check_balances(
             policy_version=policies.version,
             days_from=_today(now) - timedelta(days=LOOK_BACK_DAYS),
             large_debit_fen_min=policies.large_debit_minor_units_min(),
+            charge_months=policies.charge_months_max,
             account_nos=account_nos,
             everything=everything,
+            together=True,
             chunk=CHUNK,
         )
         for chunk in chunks:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from alerts.channel import Channel
-from alerts.delivery import Dead, Delivered, Later
-from alerts.dispatch import dispatch
+from alerts.channel import Channel, NotSent, StandingChannel
+from alerts.delivery import Dead, Delivered, Delivery, Later
+from alerts.dispatch import FAILURES_RUNNING_MAX, dispatch
+from escrow_monitor.records.alert_book import RecordsAlertBook
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.deliveries import claim, settle
 from escrow_monitor.rounds.report import Outcome, Report
+from escrow_monitor.rounds.who_hears import Routing, go_now
 
 NAME = "deliver-alerts"
 CLAIM = 100
@@ -35,9 +38,14 @@ def deliver_alerts(
     scheduled_at: datetime,
     now_of: Callable[[], datetime],
     watch: DeliveryWatch,
+    routing: Routing | None = None,
 ) -> Report:
-    """Send what is due on one channel, oldest first, until nothing is due or the bound of one round is reached."""
-    counts = {"claimed": 0, "delivered": 0, "later": 0, "dead": 0}
+    """Send what is due on one channel, oldest first, until nothing is due or the bound of one round is reached.
+
+    With `routing` it is first decided what of it goes now, see `who_hears`; without, all of it does. Then say again
+    what is open, where the far side would forget it.
+    """
+    counts: Counter[str] = Counter({"claimed": 0, "delivered": 0, "later": 0, "dead": 0})
     for _ in range(CLAIMS_MAX):
         with database.write() as session:
             due = claim(
@@ -46,24 +54,52 @@ def deliver_alerts(
         if not due:
             break
         counts["claimed"] += len(due)
+        going = [due] if routing is None else go_now(
+            database, due, routing, claimant=claimant, now=now_of(), counts=counts
+        )
+        if not _all_tried(database, going, channels, now_of=now_of, watch=watch, counts=counts):
+            # The channel is down or rests: what was not tried stays owed, and its lease ends by itself.
+            break
+    counts.update(_renewed(database, channels.get(channel)))
+    return Report(
+        round=NAME,
+        shard=channel,
+        scheduled_at=scheduled_at,
+        outcome=Outcome.WRONG if counts["dead"] or counts["later"] or counts.get("not_renewed") else Outcome.OK,
+        counts=dict(counts),
+    )
+
+
+def _all_tried(
+    database: Database, going: Sequence[Sequence[Delivery]], channels: Mapping[str, Channel], *,
+    now_of: Callable[[], datetime], watch: DeliveryWatch, counts: Counter[str],
+) -> bool:
+    """Send group by group and settle each try at once; False when the channel stopped taking before the end."""
+    failures_running = 0
+    for group in going:
         tried = 0
-        for result in dispatch(due, channels, now_of=now_of):
+        for result in dispatch(group, channels, now_of=now_of):
             with database.write() as session:
                 settle(session, [result], now=now_of())
             tried += 1
             word = WORDS[type(result.outcome)]
             counts[word] += 1
+            failures_running = failures_running + 1 if word == "later" else 0
             latency = now_of() - result.delivery.created_at
             watch(
-                channel=channel, outcome=word, seconds=latency / timedelta(seconds=1) if word == "delivered" else None
+                channel=result.delivery.channel, outcome=word,
+                seconds=latency / timedelta(seconds=1) if word == "delivered" else None,
             )
-        if tried < len(due):
-            # The channel is down: what was not tried stays owed, and its lease ends by itself.
-            break
-    return Report(
-        round=NAME,
-        shard=channel,
-        scheduled_at=scheduled_at,
-        outcome=Outcome.WRONG if counts["dead"] or counts["later"] else Outcome.OK,
-        counts=counts,
-    )
+        if tried < len(group) or failures_running >= FAILURES_RUNNING_MAX:
+            return False
+    return True
+
+
+def _renewed(database: Database, channel: Channel | None) -> dict[str, int]:
+    """Repeat what is open, if it is time; a failure is only counted, for it is tried again at the next turn."""
+    if not isinstance(channel, StandingChannel) or channel.renew_in() > 0:
+        return {}
+    with database.read() as session:
+        open_alerts = RecordsAlertBook(session).open_alerts()
+    answer = channel.renew(open_alerts)
+    return {"not_renewed": 1} if isinstance(answer, NotSent) else {"renewed": len(open_alerts)}

@@ -1,4 +1,8 @@
-"""The edge of every round: begun and finished in the records once per (round, shard, scheduled time)."""
+"""The edge of every round: begun and finished in the records once per (round, shard, scheduled time).
+
+How it ended is an entry of the audit chain as well, in the same transaction; only a round that found nothing at all to
+do leaves none, for deliveries are looked for every few seconds.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,12 @@ from typing import Protocol
 from escrow_monitor.errors import EscrowMonitorError
 from escrow_monitor.logs import bound
 from escrow_monitor.logs import log as logger
-from escrow_monitor.records import runs
+from escrow_monitor.records import audit, runs
 from escrow_monitor.records.database import Database
 from escrow_monitor.rounds.report import Outcome, Report
+
+DETAIL_MAX = 500
+"""Characters of a round's sentence that its audit entry carries."""
 
 
 class RoundWatch(Protocol):
@@ -90,3 +97,8 @@ def _finish(database: Database, report: Report, now: datetime) -> None:
             detail=report.detail,
             now=now,
         )
+        if report.outcome is not Outcome.OK or any(report.counts.values()):
+            audit.append(session, kind="round.finished", actor=f"round:{report.round}", now=now, payload={
+                "shard": report.shard, "scheduled_at": report.scheduled_at.isoformat(),
+                "outcome": report.outcome.value, "counts": dict(report.counts), "detail": report.detail[:DETAIL_MAX],
+            })

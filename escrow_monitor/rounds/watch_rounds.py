@@ -1,4 +1,4 @@
-"""A control that did not run is itself an alert: rounds that are late, calendars and certificates that end."""
+"""A control that did not run is itself an alert: late rounds, silent banks, calendars and certificates that end."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from escrow_monitor.domain.calendar import WorkingCalendar
 from escrow_monitor.domain.certificates import CertificateRole, CertificateState
 from escrow_monitor.domain.findings import Finding, Standing
 from escrow_monitor.domain.rules import certificate_ends
+from escrow_monitor.domain.rules.bank_silent import examine_bank
 from escrow_monitor.domain.rules.calendar_ends import examine_calendar
 from escrow_monitor.domain.rules.round_late import examine_round
 from escrow_monitor.records import runs
 from escrow_monitor.records.alert_book import RecordsAlertBook
 from escrow_monitor.records.bank_certificates import seen_certificates
 from escrow_monitor.records.database import Database
+from escrow_monitor.records.pulls import bank_answers
 from escrow_monitor.rounds.report import Outcome, Report
 from escrow_monitor.rounds.signals import Patience, signal_or_clear, split
 
@@ -35,7 +37,7 @@ def watch_rounds(
     scheduled_at: datetime,
     now: datetime,
 ) -> Report:
-    """Examine every round that should run, from when this house first ran any, each calendar and each certificate.
+    """Examine every round that should run, from when this house first ran any, each calendar, certificate and bank.
 
     `certificates` are our own, as read from their files just now; `tls_banks` are those that show us one of theirs.
     """
@@ -44,6 +46,7 @@ def watch_rounds(
         since = runs.first_begun_at(session) or now
         live = RecordsAlertBook(session).open_keys()
         shown = seen_certificates(session)
+        banks = bank_answers(session)
     findings = [
         examine_round(name=name, last_success_at=last.get(name), expected_every=every, since=since, now=now)
         for name, every in late_after.items()
@@ -53,15 +56,22 @@ def watch_rounds(
     findings += [examine_calendar(calendar, today=today, now=now) for calendar in calendars]
     states = [*certificates, *theirs(tls_banks, shown)]
     findings += certificate_findings(states, live=live, now=now)
+    findings += [
+        examine_bank(
+            bank=one.bank, accounts=one.accounts, silent=one.silent, last_answer_at=one.last_answer_at, now=now
+        )
+        for one in banks
+    ]
     signals, clears = split(
         spoken
         for finding in findings
         if (spoken := signal_or_clear(finding, labels=_labels(finding), live=live, patience=patience))
     )
     with database.write() as session:
-        entries = RecordsAlertBook(session, channels=channels).advance(
-            signals=signals, clears=clears, now=now, cause=f"round:{NAME}"
-        )
+        book = RecordsAlertBook(session, channels=channels)
+        entries = book.advance(signals=signals, clears=clears, now=now, cause=f"round:{NAME}")
+        # An acknowledgement that has run out is no control either: whoever is to be called hears of it again.
+        entries += book.run_out(now=now)
     late = sum(finding.standing is not Standing.MET for finding in findings)
     return Report(
         round=NAME,

@@ -12,13 +12,15 @@ import socket
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
-from pydantic import AwareDatetime, BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, Field, SecretStr, ValidationError
 
 from escrow_monitor.clock import Clock, ReplayClock, SystemClock
 from escrow_monitor.errors import ConfigurationError
+from escrow_monitor.settings.audit import AuditSettings, WatchdogSettings
 from escrow_monitor.settings.banks import BANK_SECTIONS, BankSettings
+from escrow_monitor.settings.channels import CHANNEL_SECTIONS, ChannelSettings
 from escrow_monitor.settings.section import Seconds, Section
 from escrow_monitor.settings.statements import StatementColumns, StatementProfileSettings
 
@@ -66,14 +68,18 @@ class ScheduleSettings(Section):
     pull_balances: str = "4,19,34,49 * * * *"
     load_statements: str = "2-57/5 * * * *"
     check_balances: str = "* * * * *"
+    reconcile: str = "3-58/5 * * * *"
     deliver_alerts: str = "*/10 * * * * *"
     watch_rounds: str = "1-59/2 * * * *"
+    seal_audit: str = "10 0 * * *"
     late_after_seconds: Mapping[str, Seconds] = {
         "pull-balances": 3600,
         "load-statements": 1800,
         "check-balances": 900,
+        "reconcile": 3600,
         "deliver-alerts": 600,
         "watch-rounds": 900,
+        "seal-audit": 86_400,
     }
 
 
@@ -91,31 +97,13 @@ class FolderSettings(Section):
     format: str = "auto"
 
 
-class WebhookSettings(Section):
-    type: Literal["webhook"] = "webhook"
-    url: str = Field(pattern=r"^https?://")
-    secrets: tuple[SecretStr, ...] = ()
-    secrets_files: tuple[Path, ...] = ()
-    allow_private: bool = False
-    timeout_seconds: Seconds = 10
-
-    @model_validator(mode="after")
-    def _signed(self) -> WebhookSettings:
-        if not self.secrets and not self.secrets_files:
-            raise ValueError("a webhook needs at least one secret: set secrets_files")
-        return self
-
-
-class LogChannelSettings(Section):
-    type: Literal["log"]
-
-
-ChannelSettings = Annotated[WebhookSettings | LogChannelSettings, Field(discriminator="type")]
-
-
 class AlertSettings(Section):
-    """How long a condition must hold before its alert opens, or be absent before it resolves, by rule."""
+    """How long a condition must hold before its alert opens, or be absent before it resolves, by rule.
 
+    When one round opens more than `storm_above` alerts, subscribers get one message about all of them.
+    """
+
+    storm_above: int = Field(default=200, ge=1)
     open_after_seconds: Mapping[str, int] = {}
     resolve_after_seconds: Mapping[str, int] = {}
 
@@ -147,6 +135,8 @@ class Settings(Section):
     statement_profiles: Mapping[str, StatementProfileSettings] = {}
     channels: Mapping[str, ChannelSettings] = {}
     alerts: AlertSettings = AlertSettings()
+    audit: AuditSettings = AuditSettings()
+    watchdog: WatchdogSettings = WatchdogSettings()
     logs: LogSettings = LogSettings()
     clock: ReplaySettings | None = None
     folder: Path = Field(default=Path(), exclude=True)
@@ -316,6 +306,6 @@ def _section_of(part: str) -> type[BaseModel] | None:
         return known.annotation
     sections: dict[str, type[BaseModel]] = {
         **BANK_SECTIONS, "folders": FolderSettings, "columns": StatementColumns,
-        "statement_profiles": StatementProfileSettings, "webhook": WebhookSettings, "log": LogChannelSettings,
+        "statement_profiles": StatementProfileSettings, **CHANNEL_SECTIONS,
     }
     return sections.get(part)

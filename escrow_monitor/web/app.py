@@ -28,9 +28,9 @@ from escrow_monitor.web.console import pages
 from escrow_monitor.web.console.today import TodayView, today
 from escrow_monitor.web.console.words import Words
 from escrow_monitor.web.events import EventHub
-from escrow_monitor.web.feeds import SEQ_MAX, FeedPages, parse_feed_filter
+from escrow_monitor.web.feeds import SEQ_MAX, FeedPages, parse_feed_filter, restricted
 from escrow_monitor.web.fresh import Fresh
-from escrow_monitor.web.guard import SCOPE_METRICS, SCOPE_READ, Guard
+from escrow_monitor.web.guard import SCOPE_FEED, SCOPE_METRICS, SCOPE_READ, Guard
 from escrow_monitor.web.headers import SecurityHeaders
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
@@ -90,20 +90,20 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _feed_routes(guard: Guard, feeds: FeedPages, hub: EventHub) -> list[BaseRoute]:
     async def atom(request: Request) -> Response:
-        await guard.require(request, SCOPE_READ, basic=True)
-        return await feeds.answer(request, "atom")
+        key = await guard.require(request, SCOPE_FEED, basic=True)
+        return await feeds.answer(request, "atom", only=key.only)
 
     async def json(request: Request) -> Response:
-        await guard.require(request, SCOPE_READ, basic=True)
-        return await feeds.answer(request, "json")
+        key = await guard.require(request, SCOPE_FEED, basic=True)
+        return await feeds.answer(request, "json", only=key.only)
 
     async def events(request: Request) -> Response:
-        await guard.require(request, SCOPE_READ)
-        only = _stream_filter(request)
+        key = await guard.require(request, SCOPE_FEED)
+        only = restricted(_stream_filter(request), key.only)
 
         async def allowed() -> bool:
             try:
-                await guard.require(request, SCOPE_READ)
+                await guard.require(request, SCOPE_FEED)
             except Problem:
                 return False
             return True

@@ -162,7 +162,7 @@ class FeedPages:
         """
         query = parse_feed_query(format, request.scope["query_string"])
         if not only.is_empty:
-            query = _restricted(query, only)
+            query = replace(query, filter=restricted(query.filter, only))
         page = await self.page(query)
         zipped = page.zipped if page.zipped and "gzip" in request.headers.get("accept-encoding", "") else None
         etag = f'"{page.etag}-gz"' if zipped else f'"{page.etag}"'
@@ -296,13 +296,13 @@ def parse_feed_filter(asked: Mapping[str, str]) -> FeedFilter:
     return filter_of(wanted)
 
 
-def _restricted(query: FeedQuery, only: FeedFilter) -> FeedQuery:
-    """The query of a reader who may see only a part of the feed."""
-    both = query.filter.within(only)
+def restricted(asked: FeedFilter, only: FeedFilter) -> FeedFilter:
+    """What a reader gets who may see only a part of the feed. Raises Problem 403 if that is none of what is asked."""
+    both = asked.within(only)
     if both is None:
         allowed = " ".join(f"{name}={value}" for name, value in only.asked.items())
         raise Problem(403, f"this key reads the feed of {allowed} only")
-    return replace(query, filter=both)
+    return both
 
 
 def _whole(name: str, text: str | None, *, low: int, high: int) -> int | None:

@@ -13,11 +13,14 @@ from typing import Protocol
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
+from alerts.feeds.filter import FeedFilter
 from escrow_monitor.web.problems import Problem
 
 COOKIE = "escrow_key"
 REALM = "escrow-monitor"
 SCOPE_READ = "read"
+SCOPE_FEED = "feed"
+SCOPE_DECIDE = "decide"
 SCOPE_METRICS = "metrics"
 SCOPE_ADMIN = "admin"
 SECRET_CHARACTERS_MAX = 200
@@ -33,6 +36,8 @@ class Key(Protocol):
     def name(self) -> str: ...
     @property
     def scopes(self) -> Collection[str]: ...
+    @property
+    def only(self) -> FeedFilter: ...
 
 
 class Guard:
@@ -48,9 +53,10 @@ class Guard:
         self._remembered: dict[bytes, tuple[Key, float]] = {}
 
     async def require(self, request: HTTPConnection, scope: str, *, basic: bool = False) -> Key:
-        """Return the key of this request if it has `scope` (admin has all), else raise Problem 401 or 403.
+        """Return the key of this request if it has `scope`, else raise Problem 401 or 403.
 
-        `basic` asks a browser or feed reader for a password (the key) when none came.
+        Admin has every scope, and who may read may read the feed. `basic` asks a browser or feed reader for a password
+        (the key) when none came.
         """
         secret = credential(request)
         if secret is None:
@@ -58,7 +64,8 @@ class Guard:
         key = await self.key(secret)
         if key is None:
             raise _unauthorized("this API key is not known, has expired or was revoked", basic=basic)
-        if scope not in key.scopes and SCOPE_ADMIN not in key.scopes:
+        enough = {scope, SCOPE_ADMIN} | ({SCOPE_READ} if scope == SCOPE_FEED else set())
+        if enough.isdisjoint(key.scopes):
             raise Problem(403, f"the API key {key.name!r} lacks the scope {scope!r}")
         return key
 

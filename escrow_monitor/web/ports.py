@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from escrow_monitor.clock import ZONE, Clock
+from escrow_monitor.domain.policy import PolicyBook
 from escrow_monitor.metrics import Metrics
+from escrow_monitor.policies import load_policies
 from escrow_monitor.records.database import Database
 
 ANSWER_AGE_SECONDS_MAX = 0.25
@@ -39,6 +41,9 @@ class WebPorts:
 
     `home_url` is how readers reach us: it is in every feed link. `rounds` are those that must run, the one named
     "check-balances" being the one that judges accounts. `checks` adds conditions to `/readyz` (is the clock fresh).
+    `channels` are the names of the channels that are owed what a person's decision publishes.
+    `reconcile` does what was asked for under an id; without it, a daemon takes it up.
+    `policies` are those that shipped, unless others are given.
     `answer_age_seconds_max` bounds how old a feed's head or a key's validity may be: with 0 each request asks anew.
     An event stream that has nothing to say says so every `beat_seconds`, and its key is looked at again.
     """
@@ -49,6 +54,9 @@ class WebPorts:
     home_url: str
     rounds: Sequence[ExpectedRound] = ()
     checks: Callable[[], Sequence[Check]] = tuple
+    channels: Sequence[str] = ()
+    reconcile: Callable[[str], object] | None = None
+    policies: PolicyBook = field(default_factory=load_policies)
     zone: ZoneInfo = ZONE
     answer_age_seconds_max: float = ANSWER_AGE_SECONDS_MAX
     streams_max: int = STREAMS_MAX

@@ -8,13 +8,14 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
+from pathlib import Path
 
 import httpx
 import pytest
@@ -23,16 +24,27 @@ from cloudevents.core.bindings.http import HTTPMessage, from_structured
 from cloudevents.core.formats.json import JSONFormat
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from alerts import channels
 from alerts.alert import FeedEntry
 from alerts.book import MemoryAlertBook
 from alerts.channel import Channel, NotSent, Sent
+from alerts.channel.outward import is_public
 from alerts.channels import CHANNELS
 from alerts.channels.log import LogChannel
-from alerts.channels.webhook import WebhookChannel, is_public
+from alerts.channels.webhook import WebhookChannel
 from alerts.delivery import Delivered
 from alerts.dispatch import dispatch
 from alerts.feeds.item import feed_item
-from alerts.testing import START, ChannelSuite, RecordingChannel, clear_of, entry_of, key_of, signal_of
+from alerts.testing import (
+    START,
+    ChannelSuite,
+    OutsideChannelSuite,
+    RecordingChannel,
+    clear_of,
+    entry_of,
+    key_of,
+    signal_of,
+)
 
 HOME = "https://escrow.example"
 OLD_SECRET = "whsec_" + base64.b64encode(b"o" * 32).decode()
@@ -157,7 +169,7 @@ class TestRecordingChannel(ChannelSuite):
         return RecordingChannel(answer=lambda entry: NotSent(detail="told to fail", permanent=False))
 
 
-class TestWebhookChannel(ChannelSuite):
+class TestWebhookChannel(OutsideChannelSuite):
     @pytest.fixture
     def channel(self, receiver: Receiver) -> Iterator[Channel]:
         channel = webhook(receiver.url)
@@ -170,10 +182,28 @@ class TestWebhookChannel(ChannelSuite):
         yield channel
         channel.close()
 
+    @pytest.fixture
+    def refusing_channel(self) -> Iterator[Channel]:
+        for receiver in serve(Receiver(status=410)):
+            channel = webhook(receiver.url)
+            yield channel
+            channel.close()
+
+    @pytest.fixture
+    def silent_channel(self, raw_server: tuple[int, list[bytes]]) -> Iterator[Channel]:
+        channel = webhook(f"http://127.0.0.1:{raw_server[0]}/", timeout_seconds=1)
+        yield channel
+        channel.close()
+
+    @pytest.fixture
+    def secrets(self) -> Sequence[str]:
+        return [OLD_SECRET, OLD_SECRET.removeprefix("whsec_")]
+
 
 def test_every_channel_is_in_the_registry() -> None:
-    assert sorted(CHANNELS) == ["log", "webhook"]
-    assert list(CHANNELS.values()) == [LogChannel, WebhookChannel]
+    named = {path.stem for path in Path(channels.__file__).parent.glob("*.py")} - {"__init__"}
+    assert set(CHANNELS) == named
+    assert (CHANNELS["log"], CHANNELS["webhook"]) == (LogChannel, WebhookChannel)
 
 
 def test_a_log_line_has_the_sentence_in_both_languages_and_the_number() -> None:
@@ -250,6 +280,33 @@ def test_the_signature_holds_in_every_time_zone(receiver: Receiver) -> None:
     send(webhook(receiver.url, now_of=lambda: datetime.now(timezone(timedelta(hours=8)))))
     ((_, headers, body),) = receiver.received
     assert Webhook(OLD_SECRET).verify(body, headers)
+
+
+def test_a_ping_is_an_event_of_its_own_type_signed_like_every_other(receiver: Receiver) -> None:
+    channel = webhook(receiver.url, secrets=(OLD_SECRET, NEW_SECRET))
+    assert channel.ping(message_id="test_1_district") == Sent(detail="HTTP 204")
+    channel.close()
+    ((_, headers, body),) = receiver.received
+    assert headers["webhook-id"] == "test_1_district"
+    for secret in (OLD_SECRET, NEW_SECRET):
+        assert Webhook(secret).verify(body, headers)["type"] == "escrow.ping"
+    event = from_structured(HTTPMessage(headers=headers, body=body), JSONFormat())
+    assert event.get_data() == {"test": True}
+
+
+def test_a_preview_is_the_body_that_is_sent(receiver: Receiver) -> None:
+    channel = webhook(receiver.url)
+    send(channel, entry_of(12), "evt_12_district")
+    ((_, _, body),) = receiver.received
+    assert json.loads(channel.preview(entry_of(12))) == json.loads(body)
+
+
+def test_a_receiver_that_asks_for_rest_is_left_alone_for_so_long(receiver: Receiver) -> None:
+    channel = webhook(receiver.url)
+    assert channel.ready_in() == 0
+    receiver.status, receiver.headers = 429, {"retry-after": "120"}
+    assert send(channel) == NotSent(detail="HTTP 429", permanent=False)
+    assert 100 < channel.ready_in() <= 120
 
 
 # ---- what an answer means ------------------------------------------------------------------------------------------

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from alerts.alert import FeedEntry
-from alerts.channel import Channel
+from alerts.channel import Channel, Owed
 from alerts.delivery import AttemptOutcome, Dead, Delivered, Delivery, Later, NotSent, Sent, message_id
 from alerts.dispatch import FAILURES_RUNNING_MAX, Dispatched, dispatch
 from alerts.testing import START, RecordingChannel, entry_of
@@ -164,3 +166,87 @@ def test_a_caller_that_stops_asking_stops_the_sending() -> None:
         if thread.name == "channel-a":
             thread.join(10)
     assert channel.count <= 2
+
+
+# ---- channels that can do more --------------------------------------------------------------------------------------
+
+
+class Digesting(RecordingChannel):
+    """Takes up to three entries in one message; refuses for good every message that holds the number `poison`."""
+
+    def __init__(self, poison: int = 0, permanent: bool = True) -> None:
+        super().__init__("d")
+        self.messages: list[list[int]] = []
+        self._poison, self._permanent = poison, permanent
+
+    def send(self, entry: FeedEntry, *, message_id: str) -> Sent | NotSent:
+        return self.send_digest([Owed(entry, message_id)])
+
+    def fits(self, owed: Sequence[Owed]) -> int:
+        return min(len(owed), 3)
+
+    def send_digest(self, owed: Sequence[Owed]) -> Sent | NotSent:
+        self.messages.append([entry.seq for entry, _ in owed])
+        if self._poison in self.messages[-1]:
+            return NotSent(detail="no", permanent=self._permanent)
+        return Sent(detail="ok")
+
+
+def test_several_entries_go_in_one_message_and_each_has_its_own_attempt() -> None:
+    channel = Digesting()
+    done = list(dispatch([owed(seq, "d") for seq in range(1, 8)], {"d": channel}, now_of=now))
+    assert channel.messages == [[1, 2, 3], [4, 5, 6], [7]]
+    assert [d.attempt.delivery_id for d in done] == [f"evt_{seq}_d" for seq in range(1, 8)]
+    assert all(d.outcome == Delivered() for d in done)
+
+
+def test_one_that_spoils_a_message_for_good_spoils_only_itself() -> None:
+    channel = Digesting(poison=2)
+    done = list(dispatch([owed(seq, "d") for seq in range(1, 6)], {"d": channel}, now_of=now))
+    assert channel.messages == [[1, 2, 3], [1], [2], [3], [4, 5]]
+    assert [type(d.outcome) for d in done] == [Delivered, Dead, Delivered, Delivered, Delivered]
+
+
+def test_a_message_that_fails_for_now_is_one_failure_and_each_of_it_is_owed_again() -> None:
+    channel = Digesting(poison=2, permanent=False)
+    done = list(dispatch([owed(seq, "d") for seq in range(1, 6)], {"d": channel}, now_of=now))
+    assert channel.messages == [[1, 2, 3], [4, 5]]
+    assert [type(d.outcome) for d in done] == [Later, Later, Later, Delivered, Delivered]
+
+
+class Paced(RecordingChannel):
+    """May be called at once `free` times, and then after `wait` seconds each."""
+
+    def __init__(self, free: int, wait: float) -> None:
+        super().__init__("p")
+        self._free, self._wait = free, wait
+
+    def ready_in(self) -> float:
+        return 0.0 if len(self.sent) < self._free else self._wait
+
+
+def test_a_channel_is_waited_for_until_it_may_be_called() -> None:
+    channel = Paced(free=2, wait=0.1)
+    began = time.monotonic()
+    done = list(dispatch([owed(seq, "p") for seq in range(1, 5)], {"p": channel}, now_of=now))
+    assert [d.outcome for d in done] == [Delivered()] * 4
+    assert 0.2 <= time.monotonic() - began < 5
+
+
+def test_a_channel_that_wants_a_longer_rest_is_left_alone_and_what_it_is_owed_stays_owed() -> None:
+    channel = Paced(free=2, wait=600)
+    began = time.monotonic()
+    done = list(dispatch([owed(seq, "p") for seq in range(1, 5)], {"p": channel}, now_of=now))
+    assert [d.delivery.entry.seq for d in done] == [1, 2]
+    assert time.monotonic() - began < 5
+
+
+def test_a_fault_in_how_much_fits_is_no_reason_not_to_send() -> None:
+    class Faulty(Digesting):
+        def fits(self, owed: Sequence[Owed]) -> int:
+            raise RuntimeError
+
+    channel = Faulty()
+    done = list(dispatch([owed(1, "d"), owed(2, "d")], {"d": channel}, now_of=now))
+    assert channel.messages == [[1], [2]]
+    assert [d.outcome for d in done] == [Delivered()] * 2

@@ -70,7 +70,7 @@ def pending(at: datetime = START, open_after: timedelta = HOUR) -> Alert:
 
 def test_a_bank_that_did_not_answer_resolves_nothing() -> None:
     decided = transitions(open_alerts={key_of(): opened()}, signals=[], clears=[], now=START + HOUR)
-    assert decided == Transitions(changed=(), transitions=(), decisions=())
+    assert decided == Transitions(changed=(), transitions=(), verdicts=())
 
 
 def test_a_clear_of_another_key_resolves_nothing() -> None:
@@ -78,14 +78,14 @@ def test_a_clear_of_another_key_resolves_nothing() -> None:
         open_alerts={key_of("a"): opened()}, signals=[], clears=[clear_of(key_of("b"))], now=START + HOUR
     )
     assert decided.changed == ()
-    assert [(d.key.subject, d.reason) for d in decided.decisions] == [("b", Reason.UNCHANGED)]
+    assert [(d.key.subject, d.reason) for d in decided.verdicts] == [("b", Reason.UNCHANGED)]
 
 
 def test_a_signal_that_says_neither_severity_nor_margin_says_nothing() -> None:
     for known in (None, opened(), resolved(), pending()):
         decided = said(known, signal_of(severity=None, at=START + HOUR), now=START + HOUR)
         assert decided.changed == ()
-        assert decided.decisions[0].reason is Reason.NOT_EXAMINED
+        assert decided.verdicts[0].reason is Reason.NOT_EXAMINED
 
 
 @pytest.mark.parametrize(
@@ -108,21 +108,21 @@ def test_an_open_alert_moves_by_what_is_seen_and_what_the_margin_holds(
 ) -> None:
     decided = said(opened(was), signal_of(severity=severity, holds=holds, at=START + HOUR), now=START + HOUR)
     assert decided.changed[0].severity is becomes
-    assert decided.decisions[0].reason is reason
+    assert decided.verdicts[0].reason is reason
     assert len(decided.transitions) == (0 if reason in {Reason.UNCHANGED, Reason.WITHIN_MARGIN} else 1)
 
 
 def test_something_in_the_margin_opens_nothing() -> None:
     decided = said(None, signal_of(severity=None, holds=YELLOW))
     assert decided.changed == ()
-    assert decided.decisions[0].reason is Reason.WITHIN_MARGIN
+    assert decided.verdicts[0].reason is Reason.WITHIN_MARGIN
 
 
 def test_a_condition_opens_only_after_it_has_held() -> None:
     alert = pending()
     assert (alert.status, alert.opened_at) == (Status.PENDING, None)
     almost = said(alert, signal_of(at=START + HOUR, open_after=HOUR), now=START + HOUR - timedelta(seconds=1))
-    assert (almost.transitions, almost.decisions[0].reason) == ((), Reason.NOT_HELD_LONG_ENOUGH)
+    assert (almost.transitions, almost.verdicts[0].reason) == ((), Reason.NOT_HELD_LONG_ENOUGH)
     held = said(almost.changed[0], signal_of(at=START + HOUR, open_after=HOUR), now=START + HOUR)
     (transition,) = held.transitions
     assert (transition.kind, transition.reason) == (TransitionKind.OPENED, Reason.CONDITION_HELD)
@@ -133,7 +133,7 @@ def test_one_that_went_before_it_opened_was_never_heard_of() -> None:
     for word in (clear_of(at=START + HOUR), signal_of(severity=None, holds=RED, at=START + HOUR)):
         decided = said(pending(open_after=2 * HOUR), word, now=START + HOUR)
         assert decided.transitions == ()
-        assert decided.decisions[0].reason is Reason.NEVER_OPENED
+        assert decided.verdicts[0].reason is Reason.NEVER_OPENED
         assert decided.changed[0].status is Status.RESOLVED
         again = said(decided.changed[0], signal_of(at=START + 2 * HOUR), now=START + 2 * HOUR)
         assert again.transitions[0].kind is TransitionKind.OPENED
@@ -170,7 +170,7 @@ def test_one_that_ended_and_waits_to_reopen_keeps_the_end_of_its_last_episode() 
 def test_absence_must_last_before_an_alert_ends_and_a_sighting_breaks_it() -> None:
     at = [START + n * HOUR for n in range(6)]
     first = said(opened(), clear_of(at=at[1], resolve_after=2 * HOUR), now=at[1])
-    assert (first.transitions, first.decisions[0].reason) == ((), Reason.NOT_ABSENT_LONG_ENOUGH)
+    assert (first.transitions, first.verdicts[0].reason) == ((), Reason.NOT_ABSENT_LONG_ENOUGH)
     assert first.changed[0].absent_since == at[1]
     seen = after(first.changed[0], signal_of(severity=None, holds=RED, at=at[2]), now=at[2])
     assert seen is not None
@@ -218,7 +218,7 @@ def test_of_two_words_about_one_key_the_newest_counts_and_of_equally_new_the_wor
     for words, status in cases:
         for order in itertools.permutations(words):
             decided = said(None, *order, now=START + HOUR)
-            assert len(decided.decisions) == 1
+            assert len(decided.verdicts) == 1
             assert [alert.status.value for alert in decided.changed] == ([] if status is None else [status])
             assert all(alert.severity is RED for alert in decided.changed)
 
@@ -231,7 +231,7 @@ def test_of_two_words_that_weigh_the_same_the_first_counts() -> None:
 def test_keys_are_decided_in_the_order_in_which_they_were_spoken_of() -> None:
     signals = [signal_of(key_of(subject)) for subject in "cab"]
     decided = transitions(open_alerts={}, signals=signals, clears=[clear_of(key_of("0"))], now=START)
-    assert [d.key.subject for d in decided.decisions] == ["c", "a", "b", "0"]
+    assert [d.key.subject for d in decided.verdicts] == ["c", "a", "b", "0"]
     assert [t.alert.key.subject for t in decided.transitions] == ["c", "a", "b"]
 
 
@@ -316,7 +316,7 @@ def test_every_small_case_comes_out_as_a_second_opinion_says() -> None:
         alert = decided.changed[0] if decided.changed else known
         assert (alert.status.value if alert else "none", rank(alert.severity) if alert else 0) == (status, level)
         assert [t.kind.value for t in decided.transitions] == ([] if kind is None else [kind])
-        assert len(decided.decisions) == 1
+        assert len(decided.verdicts) == 1
         assert all(t.alert in decided.changed and t.at == now for t in decided.transitions)
         for changed in decided.changed:
             must_be_whole(changed)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.bench import t1, t1b, t2, t4, t5, t6, t7, t11
+from tests.bench import recompute, t1, t1b, t2, t3, t4, t5, t6, t7, t8, t10, t11
 from tests.bench.measure import Bench, Figure, measure
 
 BENCHES: dict[str, Bench] = {bench.name: bench for bench in (
-    t1.BENCH, t1b.BENCH, *t2.BENCHES, t4.BENCH, t5.BENCH, t6.BENCH, t7.BENCH, t11.BENCH,
+    t1.BENCH, t1b.BENCH, *t2.BENCHES, *t3.BENCHES, t4.BENCH, t5.BENCH, t6.BENCH, t7.BENCH, t10.BENCH, t11.BENCH,
+    *t8.BENCHES, *recompute.BENCHES,
 )}
 
 
@@ -39,11 +40,14 @@ def row(figure: Figure, *, beside: Figure | None) -> str:
     """One line of the table; a peer's line says how many times our time and memory it took."""
     if figure.failed:
         return f"  {figure.who:<28} FAILED: {figure.failed}"
+    if figure.skipped:
+        return f"  {figure.who:<28} SKIPPED: {figure.skipped}"
     line = f"  {figure.who:<28} {figure.seconds:>10.3f} s {figure.memory_mb:>9.1f} MB"
     if beside is not None and not beside.failed and beside.seconds:
         ratio, memory = figure.seconds / beside.seconds, figure.memory_mb / beside.memory_mb
         line += f"   x{ratio:<8.2f} time x{memory:<6.2f} memory of ours"
-    return f"{line}   {figure.note}"
+    cpu = f"   {figure.cpu_seconds:.2f} s of CPU" if figure.cpu_seconds else ""
+    return f"{line}{cpu}   {figure.note}"
 
 
 if __name__ == "__main__":

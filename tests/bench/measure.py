@@ -28,6 +28,8 @@ class Stopwatch:
     cpu_seconds: float = 0.0
     """Of this process, all threads: what a busy machine does not change."""
     note: str = ""
+    skipped: str = ""
+    """Why this contender could not take part here, if it could not."""
     memory_mb: float | None = None
     """Peak memory where it is not this process's own, e.g. of a server that does the work."""
 
@@ -54,8 +56,10 @@ class Figure:
     size: int
     seconds: float = 0.0
     memory_mb: float = 0.0
+    cpu_seconds: float = 0.0
     note: str = ""
     failed: str = ""
+    skipped: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +99,10 @@ def main(arguments: list[str]) -> None:
         contender(watch)
     own_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     memory_mb = own_mb if watch.memory_mb is None else watch.memory_mb
-    print(json.dumps({"seconds": watch.seconds, "memory_mb": memory_mb, "note": watch.note}))
+    print(json.dumps({
+        "seconds": watch.seconds, "cpu_seconds": watch.cpu_seconds, "memory_mb": memory_mb, "note": watch.note,
+        "skipped": watch.skipped,
+    }))
 
 
 if __name__ == "__main__":

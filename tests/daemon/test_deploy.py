@@ -64,6 +64,7 @@ def test_prometheus_accepts_the_scrape_configuration(tmp_path: Path) -> None:
     key.write_text("emk_example")
     text = (DEPLOY / "prometheus.yml").read_text().replace("/etc/prometheus/escrow-monitor.key", str(key))
     (tmp_path / "prometheus.yml").write_text(text)
+    shutil.copy(DEPLOY / "prometheus-rules.yml", tmp_path)
     done = subprocess.run(
         ["promtool", "check", "config", str(tmp_path / "prometheus.yml")], capture_output=True, text=True
     )

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from escrow_monitor.domain.accounts import Account
-from escrow_monitor.domain.clauses import PeriodFees, Schedule
+from escrow_monitor.domain.clauses import FullLiability, PeriodFees, Schedule
 from escrow_monitor.domain.contracts import GiftPolicy
 from escrow_monitor.domain.entitlement import Ledger
 from escrow_monitor.domain.money import Money
@@ -175,7 +175,8 @@ def test_charges_are_summed_by_month_and_currency() -> None:
 
 
 FACTS = ObligationFacts(
-    on=ON, currency="CNY", full_liability=350_000, by_clause={"t/period_fees": 90_000, "t/schedule": 70_000},
+    on=ON, currency="CNY", full_liability=350_000,
+    by_terms={PeriodFees(months=3): 90_000, Schedule(parts=(30, 30, 40)): 70_000},
     charges={"2026-08": 999, "2026-09": 100_000, "2026-11": 50_003},
 )
 
@@ -234,7 +235,7 @@ def test_a_sum_that_is_not_recorded_or_in_another_currency_is_not_known(
 
 
 def test_charges_or_a_clause_without_its_sum_are_not_known(law: Law, clause: Make, position: Positions) -> None:
-    bare = position(obligations=replace(FACTS, charges=None, by_clause={}))
+    bare = position(obligations=replace(FACTS, charges=None, by_terms={}))
     ratio = clause("ratio_window", ratio="0.20", months=3, of="charges")
     for each in (ratio, clause("schedule", parts=[1, 1])):
         assert required_balance(bare, law(each), on=ON).amount is None
@@ -252,6 +253,34 @@ def test_what_lies_in_the_other_accounts_counts_towards_the_same_sum(
     unknown = required_balance(position(obligations=replace(FACTS, elsewhere=None)), policy, on=ON)
     assert (unknown.amount, unknown.complete) == (None, False)
     assert "3500.00 CNY by the contracts lie on several accounts together" in unknown.parts[0].why_en
+
+
+def test_what_was_paid_after_the_balances_day_is_left_out_of_what_that_balance_must_hold(
+    law: Law, clause: Make, position: Positions
+) -> None:
+    lately = {date(2026, 11, 19): 1_00, ON: 500_00}
+    facts = replace(FACTS, paid_lately={FullLiability(): lately, Schedule(parts=(30, 30, 40)): {ON: 900_00}})
+    policy = law(clause("full_liability"))
+    before = required_balance(position(obligations=facts), policy, on=date(2026, 11, 19))
+    assert (str(before.amount), before.complete) == ("3000.00 CNY", True)
+    assert before.parts[0].why_en.endswith("3000.00 CNY without 500.00 CNY paid after the balance's day")
+    assert "不含余额日之后缴入的 500.00 CNY" in before.parts[0].why_zh
+    assert str(required_balance(position(obligations=facts), policy, on=ON).amount) == "3500.00 CNY"
+    schedule = required_balance(
+        position(obligations=facts), law(clause("schedule", parts=[30, 30, 40])), on=date(2026, 11, 18)
+    )
+    assert str(schedule.amount) == "0.00 CNY"
+    fees = required_balance(position(obligations=facts), law(clause("period_fees", months=3)), on=date(2026, 11, 18))
+    assert str(fees.amount) == "900.00 CNY"
+
+
+def test_balances_of_other_accounts_that_are_too_old_count_for_nothing_known(
+    law: Law, clause: Make, position: Positions
+) -> None:
+    policy = law(clause("full_liability"))
+    facts = replace(FACTS, others=1, elsewhere=100_000, elsewhere_on=date(2026, 11, 18))
+    for due, amount in ((date(2026, 11, 18), "2500.00 CNY"), (date(2026, 11, 19), "None")):
+        assert str(required_balance(position(obligations=facts), policy, on=ON, due=due).amount) == amount
 
 
 def test_the_largest_of_entries_and_contracts_governs_and_silence_of_one_leaves_a_lower_bound(

@@ -69,7 +69,10 @@ def test_the_nation_names_no_floor_and_none_of_its_defaults_is_called_law(book: 
     nation = book.pack("cn-000000")
     assert not [clause for clause in nation.clauses if isinstance(clause.terms, FloorTerms)]
     read = {clause.id for clause in nation.clauses if clause.verified}
-    assert read == {"cn-000000/lesson-confirmation", "cn-000000/refund-answer", "cn-000000/seven-day-right"}
+    assert read == {
+        "cn-000000/lesson-confirmation", "cn-000000/refund-answer", "cn-000000/seven-day-right",
+        "cn-000000/fee-cap-lessons", "cn-000000/fee-cap-months", "cn-000000/fee-cap-loans",
+    }
 
 
 def test_the_platforms_clocks_and_the_seven_day_right_hold_everywhere(book: PolicyBook) -> None:

@@ -119,8 +119,9 @@ def test_an_alert_that_one_opens_late_is_heard_of_by_the_other_that_knows_better
 class Stalling:
     """A daemon's check on a thread of its own, held up just before it writes what it concluded."""
 
-    WRITES_BEFORE = 3
-    """That the run has begun, the gaps in the statements, and the accounts of which nothing is to be said."""
+    WRITES_BEFORE = 4
+    """That the run has begun, the policies in force, the gaps in the statements, and the accounts of which nothing is
+    to be said."""
 
     def __init__(self, app: App, now: datetime) -> None:
         self.app = app

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlmodel import Session
 
-from escrow_monitor.domain.clauses import Clause, ClauseKind, Found, PeriodFees, Schedule, Source
+from escrow_monitor.domain.clauses import DeemedFrom, FullLiability, PeriodFees, Schedule
+from escrow_monitor.domain.contract_law import ContractLaw, SilenceClock
 from escrow_monitor.domain.contracts import (
     Charge,
     Contract,
@@ -24,15 +25,13 @@ from escrow_monitor.domain.contracts import (
     SubjectKind,
 )
 from escrow_monitor.domain.entitlement import ContractAccount, Impossible, Ledger, account_of
-from escrow_monitor.domain.findings import Sentence
 from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.money import MINOR_UNITS_MAX, Money
 from escrow_monitor.domain.obligation import charges_by_month, contribution, obligation, period_fees, scheduled
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records import charges, contract_sums, contracts, lessons, refunds
+from escrow_monitor.records import charges, contract_laws, contract_sums, contracts, lessons, refunds
 from escrow_monitor.records.accounts import save_institutions
 from escrow_monitor.records.bulk import fetch, run
-from escrow_monitor.records.clause_sums import clause_sums
 from escrow_monitor.records.database import Database
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
@@ -45,16 +44,13 @@ CONTRACT = Contract(
 )
 
 
-CLAUSES = tuple(
-    Clause(
-        id=f"t/{kind}", kind=kind, title=Sentence(zh="", en=""), terms=terms, jurisdiction="510300", verified=False,
-        source=Source(title="t", found=Found.READ), effective_from=SIGNED,
-    )
-    for kind, terms in (
-        (ClauseKind.PERIOD_FEES, PeriodFees(months=1)), (ClauseKind.SCHEDULE, Schedule(parts=(30, 30, 40))),
-    )
+FORMULAS = (
+    (PeriodFees(months=1), period_fees), (PeriodFees(months=3), period_fees),
+    (Schedule(parts=(30, 30, 40)), scheduled), (Schedule(parts=(1,)), scheduled),
 )
-BY_CLAUSE = {ClauseKind.PERIOD_FEES: period_fees, ClauseKind.SCHEDULE: scheduled}
+
+
+LAW = ContractLaw(terms=frozenset(terms for terms, _ in FORMULAS))
 
 
 def charge(number: str, fen: int, day: date = SIGNED, contract_no: str = "HT-1", currency: str = "CNY") -> Charge:
@@ -295,8 +291,8 @@ def test_an_institution_without_a_contract_owes_nobody_knows_what(schools: Datab
 
 
 def test_silence_is_consent_from_its_day_on(schools: Database) -> None:
-    clock = Clock()
-    asked = date(2026, 11, 2)
+    """Fifteen working days after Monday 2 November 2026 end on Monday 23 November."""
+    asked, consent = date(2026, 11, 2), date(2026, 11, 24)
     with schools.write() as session, contract_sums.kept_up(session, on=asked):
         contracts.save_contracts(session, [CONTRACT, replace(CONTRACT, contract_no="HT-2", uscc=SCHOOLS[1])], now=NOW)
         for number in ("HT-1", "HT-2"):
@@ -306,10 +302,8 @@ def test_silence_is_consent_from_its_day_on(schools: Database) -> None:
                 lesson(2, LessonStatus.DEEMED, asked, None, asked, contract_no=number),
                 lesson(3, contract_no=number),
             ], now=NOW)
-        assert lessons.set_silences(session, {SCHOOLS[0]: clock}) == 2
-    with schools.write() as session, contract_sums.kept_up(session, on=asked):
-        assert lessons.set_silences(session, {SCHOOLS[0]: clock}) == 0
-    for day, confirmed in ((asked, 1), (asked + timedelta(days=21), 1), (asked + timedelta(days=22), 3)):
+        contract_laws.set_laws(session, {SCHOOLS[0]: ContractLaw(silence=SILENCE)}, version="1")
+    for day, confirmed in ((asked, 1), (consent - timedelta(days=1), 1), (consent, 3)):
         with schools.write() as session:
             contract_sums.bring_to(session, day)
         with schools.read() as session:
@@ -318,16 +312,46 @@ def test_silence_is_consent_from_its_day_on(schools: Database) -> None:
         assert sums["HT-2"].taught[:1] + sums["HT-2"].taught[2:] == (1, 1, 1)
 
 
-@dataclass(frozen=True)
-class Clock:
-    """A clock by which every silence is consent three weeks later."""
+def test_a_lesson_that_comes_later_or_a_law_that_changes_finds_its_silence(schools: Database) -> None:
+    asked = date(2026, 11, 2)
 
-    def silence(self, requested_on: date) -> Clock.Answer:
-        return Clock.Answer(requested_on + timedelta(days=22))
+    def confirmed(law: SilenceClock | None, version: str) -> int:
+        with schools.write() as session, contract_sums.kept_up(session, on=date(2026, 11, 24)):
+            contract_laws.set_laws(session, {SCHOOLS[0]: ContractLaw(silence=law)}, version=version)
+        with schools.write() as session:
+            assert contract_sums.recompute(session, TODAY) == ()
+        with schools.read() as session:
+            return contract_sums.contract_sums(session)["HT-1"].taught.confirmed
 
-    @dataclass(frozen=True)
-    class Answer:
-        deemed_from: date
+    with schools.write() as session, contract_sums.kept_up(session, on=asked):
+        contracts.save_contracts(session, [CONTRACT], now=NOW)
+    assert confirmed(SILENCE, "1") == 0
+    with schools.write() as session, contract_sums.kept_up(session, on=asked):
+        lessons.save_lessons(session, [lesson(1, LessonStatus.REQUESTED, asked, None, asked)], now=NOW)
+    with schools.read() as session:
+        assert contract_sums.contract_sums(session)["HT-1"].taught.confirmed == 1
+        assert contract_laws.lawless(session, version="2") != []
+    assert confirmed(replace(SILENCE, deemed_from=DeemedFrom.NEXT_WORKING_DAY), "2") == 1
+    assert confirmed(replace(SILENCE, working_days=16), "3") == 0
+    # The calendar of the year in which it would end is not known.
+    assert confirmed(replace(SILENCE, working_days=300), "4") == 0
+    assert confirmed(SILENCE, "5") == 1
+    assert confirmed(None, "6") == 0
+    # A contract that moves to another institution goes by the law there.
+    with schools.write() as session, contract_sums.kept_up(session, on=asked):
+        contract_laws.set_laws(session, {SCHOOLS[1]: ContractLaw(silence=SILENCE)}, version="7")
+        contracts.save_contracts(session, [replace(CONTRACT, uscc=SCHOOLS[1])], now=NOW)
+    with schools.read() as session:
+        assert contract_sums.contract_sums(session)["HT-1"].taught.confirmed == 1
+        assert [one.uscc for one in contract_laws.lawless(session, version="7")] == [SCHOOLS[2]]
+    # So does one whose institution is registered elsewhere.
+    with schools.write() as session:
+        save_institutions(session, [Institution(uscc=SCHOOLS[1], name="elsewhere", district="510302")], now=NOW)
+    with schools.read() as session:
+        assert {one.uscc for one in contract_laws.lawless(session, version="7")} == {SCHOOLS[1], SCHOOLS[2]}
+
+
+SILENCE = SilenceClock(working_days=15, deemed_from=DeemedFrom.NEXT_DAY, calendar="CN", known_to=2026)
 
 
 def test_every_way_a_lesson_can_be_recorded_counts_as_the_formulas_say(schools: Database) -> None:
@@ -341,6 +365,7 @@ def test_every_way_a_lesson_can_be_recorded_counts_as_the_formulas_say(schools: 
                 book.charges[number] = charge(number, 4800_00, contract_no=number)
                 book.lessons[number, 1] = lesson(1, status, taught, decided, taught, number)
     with schools.write() as session, contract_sums.kept_up(session, on=TODAY):
+        contract_laws.set_laws(session, dict.fromkeys(SCHOOLS, LAW), version="1")
         contracts.save_contracts(session, book.contracts.values(), now=NOW)
         charges.save_charges(session, book.charges.values(), now=NOW)
         lessons.save_lessons(session, book.lessons.values(), now=NOW)
@@ -459,12 +484,14 @@ def replay(schools: Database, first: list[Contract], steps: list[object]) -> Non
         if isinstance(step, int):
             today += timedelta(days=step)
         with schools.write() as session, contract_sums.kept_up(session, on=today):
+            if step is first:
+                contract_laws.set_laws(session, dict.fromkeys(SCHOOLS, LAW), version="1")
             apply(book, step, session)
         with schools.read() as session:
             kept = everything(session)
             check(session, book, today)
         with schools.write() as session:
-            contract_sums.recompute(session, today)
+            assert contract_sums.recompute(session, today) == ()
         with schools.read() as session:
             assert everything(session) == kept
 
@@ -508,7 +535,6 @@ def check(session: Session, book: Book, today: date) -> None:
                     expected.taught, expected.paid, expected.refunded, expected.entitled, expected.disputed
                 )
     facts = contract_sums.obligations(session, SCHOOLS)
-    by_clause = clause_sums(session, dict.fromkeys(SCHOOLS, CLAUSES))
     for school in SCHOOLS:
         mine_all = [ledger for ledger in book.ledgers() if ledger.contract.uscc == school]
         if not mine_all:
@@ -516,24 +542,43 @@ def check(session: Session, book: Book, today: date) -> None:
             continue
         whole = obligation(mine_all, today)
         fact = facts[school, "CNY"]
-        for clause in CLAUSES:
-            made = by_clause.get((school, "CNY"), {}).get(clause.id, 0)
-            assert made == BY_CLAUSE[clause.kind](mine_all, today, clause.terms).amounts.get("CNY", 0)
+        for terms, formula in FORMULAS:
+            assert fact.by_terms[terms] == formula(mine_all, today, terms).amounts.get("CNY", 0)
+        check_lately(session, mine_all, school, today)
         assert (fact.full_liability, fact.complete) == (whole.amounts.get("CNY", 0), whole.complete)
         assert fact.charges == charges_by_month(mine_all, today).get("CNY", {})
+
+
+def check_lately(session: Session, ledgers: list[Ledger], school: str, today: date) -> None:
+    """Of what is owed for each contract, what was paid after a day is at most what was paid after it."""
+    found = contract_sums.paid_since(session, today - timedelta(days=10))
+    paid = found.get((school, "CNY"), {}).get(FullLiability(), {})
+    for day in (today - timedelta(days=back) for back in (10, 3, 1, 0)):
+        expected = 0
+        for ledger in ledgers:
+            account = account_of(ledger, today)
+            if isinstance(account, ContractAccount):
+                later = sum(one.amount.minor_units for one in ledger.charges if day < one.paid_on <= today)
+                expected += min(account.held.minor_units, later)
+        assert sum(amount for paid_on, amount in paid.items() if paid_on > day) == expected
+
+
+SUMS = (
+    "contract_accounts", "contract_months", "contract_clauses", "institution_obligations", "institution_months",
+    "institution_clauses",
+)
 
 
 def everything(session: Session) -> Mapping[str, list[tuple[object, ...]]]:
     return {
         table: sorted(fetch(session, f"SELECT * FROM {table}"), key=str)
-        for table in ("contract_accounts", "contract_months", "institution_obligations", "institution_months")
+        for table in SUMS
     }
 
 
 def empty(database: Database) -> None:
     with database.write() as session:
         for table in (
-            "refunds", "lessons", "charges", "contracts", "contract_accounts", "contract_months",
-            "institution_obligations", "institution_months", "contract_sums_day",
+            "refunds", "lessons", "charges", "contracts", "contract_sums_day", "institution_terms", *SUMS,
         ):
             run(session, f"DELETE FROM {table}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 from escrow_monitor.banks.certificates import bank_files
 from escrow_monitor.banks.making import make_connector
@@ -14,7 +13,7 @@ from escrow_monitor.cli.checkup.check import Area, Check, Look
 from escrow_monitor.domain.certificates import CertificateRole, CertificateState
 from escrow_monitor.records.bank_certificates import seen_certificates
 from escrow_monitor.records.pulls import bank_answers
-from escrow_monitor.settings import WebhookSettings
+from escrow_monitor.rounds.channels import host_of
 from escrow_monitor.wiring import make_channel
 
 
@@ -108,7 +107,7 @@ def channel(look: Look, name: str) -> Iterator[Check]:
     """A channel that can be made, and whose address has a host."""
     make_channel(look.settings, name).close()
     chosen = look.settings.channels[name]
-    host = urlsplit(chosen.url).hostname if isinstance(chosen, WebhookSettings) else None
+    host = host_of(look.settings, name)
     if host is None or look.offline:
         yield look.ok(f"channel {name}", chosen.type)
         return
@@ -117,7 +116,7 @@ def channel(look: Look, name: str) -> Iterator[Check]:
     except OSError as error:
         yield look.bad(
             f"channel {name}", Area.OUTSIDE, f"{host}: {error.strerror or 'no answer in time'}",
-            look.pick(zh="检查 url 与域名解析", en="check url and name servers"),
+            look.pick(zh="检查通道地址与域名解析", en="check the channel's address and name servers"),
         )
     else:
         yield look.ok(f"channel {name}", f"{chosen.type} {host}")

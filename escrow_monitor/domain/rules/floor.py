@@ -47,8 +47,8 @@ def quiet_from(position: Position, policy: EffectivePolicy, now: datetime) -> Mo
     """From which booked balance on, of the same kind and day, this rule concludes the same and nobody need hear of it.
 
     To be asked of a position that `examine` found to be met. None where nothing of the kind can be said: the balance
-    that counts is not the newest, something is held, its age in hours counts, or the floor leans on sums over contracts
-    (other accounts of the institution may cover them).
+    that counts is not the newest, something is held, its age in hours counts, the floor leans on sums over contracts
+    (other accounts of the institution may cover them), or other accounts may count on this one for theirs.
     """
     try:
         state = floor_state(position, policy, now)
@@ -62,6 +62,8 @@ def quiet_from(position: Position, policy: EffectivePolicy, now: datetime) -> Mo
     if intraday and policy.freshness.terms.intraday_hours_max is not None:
         return None
     if any(part.obligation_fen is not None for part in state.required.parts):
+        return None
+    if position.obligations is not None and position.obligations.others:
         return None
     floor = state.floor.minor_units
     numerator, denominator, _mildest = _steps(policy)[1][-1]
@@ -80,7 +82,7 @@ def _holds(state: Compared, policy: EffectivePolicy, position: Position, subject
         values["spare"] = state.balance - state.floor
     if level is not None:
         values["stated_on"] = state.stated.on
-        sentence = _narrowly(_which(state), state.clause.title, state.clause.basis)
+        sentence = _narrowly(_which(state), state.clause.title, state.clause.basis, _owed(state, values))
     return Finding(
         rule=RULE, subject=subject, standing=Standing.MET, sentence=sentence, as_of=state.stated.as_of, level=level,
         holds=holds, values=values, recheck_at=state.recheck_at,
@@ -114,7 +116,7 @@ def _below(
         sentence=_short(
             which=_which(state), at_most=state.at_most, at_least=not state.required.complete,
             title=state.clause.title, basis=state.clause.basis,
-            day_basis=day_basis,
+            day_basis=day_basis, owed=_owed(state, values),
         ),
         values=values, recheck_at=state.recheck_at,
     )
@@ -139,6 +141,15 @@ def _not_known(
         rule=RULE, subject=subject, standing=Standing.UNKNOWN, sentence=sentence, values=values,
         as_of=now if state.stated is None else state.stated.as_of, recheck_at=state.recheck_at,
     )
+
+
+def _owed(state: Compared, values: dict[str, Value]) -> Sentence | None:
+    """How the floor follows from what families are owed, where it does; its figures are put to the others."""
+    part = next(part for part in state.required.parts if part.clause is state.clause)
+    if part.obligation_fen is None:
+        return None
+    values.update(part.values)
+    return part.sentence
 
 
 def _values(state: Compared | NotCompared, position: Position) -> dict[str, Value]:
@@ -178,14 +189,14 @@ def _which(state: Compared) -> tuple[bool, bool]:
 @lru_cache(maxsize=1024)
 def _short(
     *, which: tuple[bool, bool], at_most: bool, at_least: bool, title: Sentence, basis: Sentence,
-    day_basis: Sentence | None,
+    day_basis: Sentence | None, owed: Sentence | None,
 ) -> Sentence:
     """What is wrong, since when, how sure, and what can be done: one sentence, put together once a combination."""
     zh_kind, en_kind = _KINDS[which]
     zh_most, en_most = ("至多", "at most ") if at_most else ("", "")
     zh_least, en_least = ("至少", "at least ") if at_least else ("", "")
-    zh_known = "（期间流水不全，实际要求可能更高）" if at_least else ""
-    en_known = " (statements are missing, it may be more)" if at_least else ""
+    zh_known, en_known = _MORE[owed is not None] if at_least else ("", "")
+    zh_owed, en_owed = ("", "") if owed is None else (f"；{owed.zh}", f" [{owed.en}]")
     zh_by = en_by = ""
     if day_basis is not None:
         # The floor may be law and the day by which to top up a default of ours: each carries its own basis.
@@ -193,22 +204,23 @@ def _short(
         en_by = f" by the end of {{top_up_by}} ({_plain(day_basis.en)})"
     return Sentence(
         zh=f"余额{zh_most} {{balance}}（{zh_kind}，{{stated_on}}），低于最低余额{zh_least} {{required}}{zh_known}，"
-        f"为其 {{coverage}}，自 {{since}} 起不足；依据：{_plain(title.zh)}（{_plain(basis.zh)}）；"
+        f"为其 {{coverage}}，自 {{since}} 起不足；依据：{_plain(title.zh)}（{_plain(basis.zh)}）{zh_owed}；"
         f"请{zh_by}补足 {{shortfall}}，或由银行、机构更正数据",
         en=f"holds {en_most}{{balance}} ({en_kind} of {{stated_on}}), the floor is {en_least}{{required}}{en_known}: "
-        f"{{coverage}} of it, below since {{since}}; by {_plain(title.en)} ({_plain(basis.en)}); "
+        f"{{coverage}} of it, below since {{since}}; by {_plain(title.en)} ({_plain(basis.en)}){en_owed}; "
         f"pay in {{shortfall}}{en_by}, or have the bank or the institution correct the figures",
     )
 
 
 @lru_cache(maxsize=1024)
-def _narrowly(which: tuple[bool, bool], title: Sentence, basis: Sentence) -> Sentence:
+def _narrowly(which: tuple[bool, bool], title: Sentence, basis: Sentence, owed: Sentence | None) -> Sentence:
     zh_kind, en_kind = _KINDS[which]
+    zh_owed, en_owed = ("", "") if owed is None else (f"；{owed.zh}", f" [{owed.en}]")
     return Sentence(
         zh=f"余额 {{balance}}（{zh_kind}，{{stated_on}}）仅为最低余额 {{required}} 的 {{coverage}}，只多出 {{spare}}；"
-        f"依据：{_plain(title.zh)}（{_plain(basis.zh)}）；请在低于最低余额之前补充资金",
+        f"依据：{_plain(title.zh)}（{_plain(basis.zh)}）{zh_owed}；请在低于最低余额之前补充资金",
         en=f"holds {{balance}} ({en_kind} of {{stated_on}}), only {{coverage}} of the floor of {{required}}, "
-        f"{{spare}} to spare; by {_plain(title.en)} ({_plain(basis.en)}); pay in before it falls below",
+        f"{{spare}} to spare; by {_plain(title.en)} ({_plain(basis.en)}){en_owed}; pay in before it falls below",
     )
 
 
@@ -227,6 +239,10 @@ _KINDS = {
     (False, False): ("日终记账余额，尚未最终确认", "closing booked balance, not yet final"),
     (True, True): ("日间记账余额，已最终确认", "final intraday booked balance"),
     (True, False): ("日间记账余额，尚未最终确认", "intraday booked balance, not yet final"),
+}
+_MORE = {
+    False: ("（期间流水不全，实际要求可能更高）", " (statements are missing, it may be more)"),
+    True: ("（数据不全，实际要求可能更高）", " (it may be more)"),
 }
 _HOLDS = Sentence(zh="余额 {balance}，最低余额 {required}", en="holds {balance}, the floor is {required}")
 _UNKNOWN = {

@@ -1,4 +1,4 @@
-"""The API under /api/v1: the nouns of the command line as JSON, read only."""
+"""The API under /api/v1: the nouns of the command line as JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from starlette.responses import JSONResponse, Response
 
-from escrow_monitor.web.api import accounts, alerts, banks, institutions, rounds
+from escrow_monitor.web.api import (
+    accounts,
+    alert_decisions,
+    alerts,
+    banks,
+    cases,
+    institutions,
+    reconciliations,
+    refunds,
+    rounds,
+)
 from escrow_monitor.web.guard import SCOPE_READ, Guard
 from escrow_monitor.web.ports import WebPorts
 
@@ -25,7 +35,7 @@ _PROBLEM = {"application/problem+json": {"schema": {
 
 
 def router(guard: Guard, ports: WebPorts) -> APIRouter:
-    """All routes of the API, each behind a key with the scope `read`."""
+    """All routes of the API, each behind a key with the scope `read`; those that decide need `decide` as well."""
 
     async def may_read(request: Request) -> None:
         await guard.require(request, SCOPE_READ)
@@ -36,8 +46,11 @@ def router(guard: Guard, ports: WebPorts) -> APIRouter:
         422: {"description": "a parameter is wrong", "content": _PROBLEM},
         503: {"description": "the records cannot be read", "content": _PROBLEM},
     })
-    for room in (accounts, institutions, alerts, banks, rounds):
+    for room in (accounts, institutions, alerts, banks, rounds, refunds):
         found.include_router(room.router(ports))
+    found.include_router(alert_decisions.router(ports, guard))
+    found.include_router(cases.router(ports, guard))
+    found.include_router(reconciliations.router(ports, guard))
 
     @found.get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> Response:
@@ -50,7 +63,8 @@ def _schema(app: FastAPI) -> dict[str, object]:
     if app.openapi_schema is None:
         schema = get_openapi(
             title=app.title, version=VERSION, routes=app.routes,
-            description="Read-only for now. Money is decimal text, beside it integer fen in a field ending in `_fen`.",
+            description="Writes take an Idempotency-Key. Money is decimal text, beside it integer fen in a field that "
+            "ends in `_fen`.",
         )
         schema.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         schema["security"] = [{"key": []}]

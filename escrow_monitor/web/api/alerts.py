@@ -8,8 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from alerts.alert import Alert, Figure, Severity
+from alerts.alert import Alert, DecisionKind, Figure, Severity
+from alerts.decisions import quiet_by
 from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.web.api.alert_decisions import DecisionView, decision_view
 from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX, Asked, ListView, page_of
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
@@ -27,7 +29,10 @@ class AskedAlerts(Asked):
 
 
 class AlertView(BaseModel):
-    """One alert as it is now. `why` is Chinese, `why_en` English."""
+    """One alert as it is now. `why` is Chinese, `why_en` English.
+
+    `quiet` is what keeps it quiet now, null for nothing; `decisions` are those of people that stand.
+    """
 
     alert_id: str
     rule: str
@@ -46,6 +51,8 @@ class AlertView(BaseModel):
     opened_at: datetime | None
     resolved_at: datetime | None
     episode: int
+    quiet: DecisionKind | None
+    decisions: list[DecisionView]
 
 
 def router(ports: WebPorts) -> APIRouter:
@@ -55,13 +62,13 @@ def router(ports: WebPorts) -> APIRouter:
     @routes.get("/alerts")
     def alerts(asked: Annotated[AskedAlerts, Query()]) -> ListView[AlertView]:
         """Open alerts by id, with filters."""
+        now = ports.clock.now()
         with ports.database.read() as session:
-            fitting = RecordsAlertBook(session).open_alerts(
-                rule=asked.rule, severity=asked.severity, uscc=asked.uscc, account_no=asked.account_no,
-                bank=asked.bank, district=asked.district,
+            fitting = RecordsAlertBook(session).open_page(
+                after=asked.after, limit=asked.limit + 1, rule=asked.rule, severity=asked.severity, uscc=asked.uscc,
+                account_no=asked.account_no, bank=asked.bank, district=asked.district,
             )
-        rest = sorted((alert for alert in fitting if alert.alert_id > asked.after), key=lambda alert: alert.alert_id)
-        found = [alert_view(alert) for alert in rest[: asked.limit + 1]]
+        found = [alert_view(alert, now=now) for alert in fitting]
         return page_of(found, [view.alert_id for view in found], asked.limit)
 
     @routes.get("/alerts/{alert_id}")
@@ -71,17 +78,19 @@ def router(ports: WebPorts) -> APIRouter:
             found = RecordsAlertBook(session).alert(alert_id)
         if found is None:
             raise Problem(404, f"there is no alert {alert_id[:40]!r}")
-        return alert_view(found)
+        return alert_view(found, now=ports.clock.now())
 
     return routes
 
 
-def alert_view(alert: Alert) -> AlertView:
+def alert_view(alert: Alert, *, now: datetime) -> AlertView:
     """The JSON shape of an alert."""
+    quiet = quiet_by(alert, now=now)
     return AlertView(
         alert_id=alert.alert_id, rule=alert.key.rule, subject=alert.key.subject, period=alert.key.period,
         status=alert.status.value, severity=alert.severity, standing=alert.standing, why=alert.why.zh,
         why_en=alert.why.en, figures=dict(alert.figures), labels=dict(alert.labels), as_of=alert.as_of,
         first_seen_at=alert.first_seen_at, seen_at=alert.seen_at, opened_at=alert.opened_at,
-        resolved_at=alert.resolved_at, episode=alert.episode,
+        resolved_at=alert.resolved_at, episode=alert.episode, quiet=None if quiet is None else quiet.kind,
+        decisions=[decision_view(decision) for decision in alert.decisions],
     )

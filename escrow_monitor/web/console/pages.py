@@ -25,6 +25,7 @@ COOKIE_SECONDS_MAX = 12 * 3600
 STATIC_SECONDS = 7 * 24 * 3600
 STATIC: Mapping[str, str] = {
     "console.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml",
+    "statement.css": "text/css; charset=utf-8",
 }
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from alerts.alert import Alert, FeedEntry, TransitionKind, Why
-from alerts.feeds.item import SEVERITY_WORDS, TRANSITION_WORDS, Lang
+from alerts.alert import Alert, Decision, FeedEntry, TransitionKind, Why
+from alerts.decisions import person, quiet_by
+from alerts.feeds.item import REASON_WORDS, SEVERITY_WORDS, TRANSITION_WORDS, Lang
 from escrow_monitor.domain.findings import Level, Standing
 from escrow_monitor.records import accounts, positions, pulls, runs
 from escrow_monitor.records.alert_book import RecordsAlertBook
@@ -23,7 +24,10 @@ NO_DATA_RULES = frozenset({"freshness", "feed_gap"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallView:
-    """One institution to call: its worst alert, and how many more it has."""
+    """One institution to call: its worst alert, and how many more it has.
+
+    `quiet` is what keeps that alert quiet (acknowledgement, snooze, acceptance; "" for nothing), with whom and when.
+    """
 
     alert_id: str
     severity: str
@@ -34,6 +38,9 @@ class CallView:
     bank: str
     opened_at: datetime | None
     more: int
+    quiet: str = ""
+    quiet_by: str = ""
+    quiet_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +75,7 @@ class EntryView:
     open: bool
     who: str
     why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +106,7 @@ def today(ports: WebPorts, *, lang: Lang, now: datetime) -> TodayView:
         banks = sorted(map(_bank, pulls.bank_answers(session)), key=_bank_order)
         silent = [bank for bank in banks if bank.state == "silent"]
         open_alerts = book.open_alerts()
-        calls = _calls(open_alerts, silent={bank.bank for bank in silent})
+        calls = _calls(open_alerts, silent={bank.bank for bank in silent}, now=now)
         entries = book.newest(limit=ENTRIES_SHOWN)
         shown = {*(found[0].labels.get("uscc") for found in calls[:CALLS_SHOWN]),
                  *(entry.labels.get("uscc") for entry in entries)}
@@ -117,7 +125,7 @@ def today(ports: WebPorts, *, lang: Lang, now: datetime) -> TodayView:
         check=check.state if check is not None else "on_time",
         checked_at=check.last_success_at if check is not None else None,
         notices=[_why(alert.why, lang) for alert in open_alerts if _is_about_us(alert)],
-        calls=[_call(found, names, lang) for found in calls[:CALLS_SHOWN]],
+        calls=[_call(found, names, lang, now) for found in calls[:CALLS_SHOWN]],
         calls_more=max(0, len(calls) - CALLS_SHOWN), banks=banks, silent_banks=silent,
         banks_fine=all(bank.state in {"answers", "not_asked"} for bank in banks),
         rounds=rounds, missed=any(item.state != "on_time" for item in rounds),
@@ -140,14 +148,20 @@ def _tiles(
     }
 
 
-def _calls(open_alerts: Iterable[Alert], *, silent: set[str]) -> list[list[Alert]]:
-    """The alerts of each institution, the worst first; what only says that a bank is silent is left to the bank."""
+def _calls(open_alerts: Iterable[Alert], *, silent: set[str], now: datetime) -> list[list[Alert]]:
+    """The alerts of each institution, the worst first; what only says that a bank is silent is left to the bank.
+
+    What somebody acknowledged, snoozed or two people accepted comes last: it is seen to, but it is not gone.
+    """
+    def urgency(alert: Alert) -> tuple[bool, tuple[int, bool, float, str]]:
+        return quiet_by(alert, now=now) is not None, _urgency(alert)
+
     by_holder: dict[str, list[Alert]] = {}
     for alert in open_alerts:
         holder = alert.labels.get("uscc") or alert.labels.get("account_no")
         if holder and not (alert.key.rule in NO_DATA_RULES and alert.labels.get("bank") in silent):
             by_holder.setdefault(holder, []).append(alert)
-    return sorted((sorted(found, key=_urgency) for found in by_holder.values()), key=lambda found: _urgency(found[0]))
+    return sorted((sorted(found, key=urgency) for found in by_holder.values()), key=lambda found: urgency(found[0]))
 
 
 def _is_about_us(alert: Alert) -> bool:
@@ -165,12 +179,15 @@ def _urgency(alert: Alert) -> tuple[int, bool, float, str]:
     return -alert.severity.rank, alert.standing != Standing.BREACHED, opened_at, alert.alert_id
 
 
-def _call(found: Sequence[Alert], names: Mapping[str, str], lang: Lang) -> CallView:
+def _call(found: Sequence[Alert], names: Mapping[str, str], lang: Lang, now: datetime) -> CallView:
     alert = found[0]
+    quiet: Decision | None = quiet_by(alert, now=now)
     return CallView(
         alert_id=alert.alert_id, severity=alert.severity.value, rule=alert.key.rule, who=_who(alert.labels, names),
         why=_why(alert.why, lang), account_no=alert.labels.get("account_no", ""),
         bank=alert.labels.get("bank", ""), opened_at=alert.opened_at, more=len(found) - 1,
+        quiet=quiet.kind.value if quiet else "", quiet_by=person(quiet.by) if quiet else "",
+        quiet_until=quiet.until if quiet else None,
     )
 
 
@@ -210,7 +227,7 @@ def _entry(entry: FeedEntry, names: Mapping[str, str], lang: Lang) -> EntryView:
         words = f"{SEVERITY_WORDS[entry.severity][lang]} · {words}"
     return EntryView(
         seq=entry.seq, at=entry.recorded_at, severity=entry.severity.value, open=not resolved, words=words,
-        who=_who(entry.labels, names), why=_why(entry.why, lang),
+        who=_who(entry.labels, names), why=_why(entry.why, lang), reason=REASON_WORDS[entry.reason][lang],
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from escrow_monitor.banks.answer_reading import Json, Moment, check_one_voice, plain_id
 from escrow_monitor.banks.connector import PullRequest, Raw
-from escrow_monitor.banks.connectors.berlin_group.balances import readings_of
+from escrow_monitor.banks.connectors.berlin_group.balances import BalanceReader
 from escrow_monitor.banks.connectors.berlin_group.fields import check_account
 from escrow_monitor.banks.statement_reading import Refused
 from escrow_monitor.domain.accounts import AccountStatus, Reading
@@ -70,7 +70,7 @@ class AccountList:
 
     def note_page(self, document: Json, *, raw: Raw, moment: Moment, where: str) -> None:
         """Note every entry of a page that speaks of an account asked for."""
-        accounts = document.get("accounts")
+        accounts, balances = document.get("accounts"), BalanceReader(moment, raw.sha256)
         for place, stated in enumerate(accounts if isinstance(accounts, list) else ()):
             mentioned = self._named(stated)
             if mentioned is None:
@@ -78,7 +78,7 @@ class AccountList:
             account, here = mentioned.request.account, f"{where} accounts[{place}]"
             try:
                 check_account(account, stated, here)
-                readings = readings_of(stated.get("balances"), account, here, raw.sha256, moment)
+                readings = balances.readings_of(stated.get("balances"), account, here)
                 status = _STATUS.get(str(stated.get("status")), AccountStatus.UNKNOWN)
                 mentioned.state(readings, status, raw, here)
             except Refused as error:

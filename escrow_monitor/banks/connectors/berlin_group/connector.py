@@ -29,7 +29,7 @@ from escrow_monitor.banks.answer_reading import (
 )
 from escrow_monitor.banks.connector import Pull, PullOutcome, PullRefused, PullRequest, Raw
 from escrow_monitor.banks.connectors.berlin_group.account_list import AccountList, Mentioned
-from escrow_monitor.banks.connectors.berlin_group.balances import readings_of
+from escrow_monitor.banks.connectors.berlin_group.balances import BalanceReader
 from escrow_monitor.banks.connectors.berlin_group.entries import Sign, downloaded, statements
 from escrow_monitor.banks.connectors.berlin_group.fields import check_account, link_of, path_id
 from escrow_monitor.banks.http import Answer, BankClient, BankHttp, CallRefused, Emit, request_id
@@ -101,8 +101,8 @@ class BerlinGroup:
             stated = document.get("account")
             if stated is not None:
                 check_account(account, object_of(stated, answer.path, "account"), answer.path)
-            moment = Moment(self._zone, answer.fetched_at)
-            readings = readings_of(document.get("balances"), account, answer.path, raw[0].sha256, moment)
+            balances = BalanceReader(Moment(self._zone, answer.fetched_at), raw[0].sha256)
+            readings = balances.readings_of(document.get("balances"), account, answer.path)
         except (CallRefused, Refused) as error:
             return self._refused(request, _refusal(error), raw, started_at)
         pull = Pull(

@@ -1,0 +1,26 @@
+"""Write something down about a refund dispute."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from escrow_monitor.actions.move_case import CaseUnknown, known_actor
+from escrow_monitor.errors import UsageError
+from escrow_monitor.records import case_book
+from escrow_monitor.records.case_book import CaseNote
+from escrow_monitor.records.database import Database
+
+NOTE_CHARACTERS_MAX = 10_000
+
+
+def note_case(database: Database, *, case_no: str, text: str, actor: str, now: datetime) -> CaseNote:
+    """Add a note to a case, closed or not; nobody changes it later. Raises CaseUnknown and UsageError."""
+    text = text.strip()
+    if not text or len(text) > NOTE_CHARACTERS_MAX:
+        raise UsageError(f"a note has at least one sign and at most {NOTE_CHARACTERS_MAX}")
+    actor = known_actor(actor)
+    with database.write() as session:
+        if case_book.case(session, case_no, lock=True) is None:
+            raise CaseUnknown(f"there is no case {case_no}: see cases list")
+        case_book.add_notes(session, [(case_no, text)], actor=actor, now=now)
+        return case_book.case_notes(session, case_no)[-1]

@@ -1,0 +1,175 @@
+"""Refund disputes as people look at them: where each stands, its sum, its deadlines, and all that was done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from escrow_monitor.actions.move_case import CaseUnknown
+from escrow_monitor.domain.dispute_clocks import Deadline, deadlines, next_deadline
+from escrow_monitor.domain.dispute_words import CaseState
+from escrow_monitor.domain.disputes import Case, open_moves
+from escrow_monitor.domain.entitlement import Impossible
+from escrow_monitor.domain.money import Money
+from escrow_monitor.domain.policy import PolicyBook
+from escrow_monitor.domain.refund_cases import CaseFacts
+from escrow_monitor.domain.refund_quote import Quote
+from escrow_monitor.records import case_book
+from escrow_monitor.records.case_book import CaseEvidence, CaseMove, CaseNote, CaseQuote, CaseRecord, day_of
+from escrow_monitor.records.cases import CaseLaw, case_facts, case_law
+from escrow_monitor.records.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseShown:
+    """A case with what is due on it today and by when; `running` are its deadlines, the first first."""
+
+    record: CaseRecord
+    facts: CaseFacts
+    running: tuple[Deadline, ...]
+    on: date
+
+    @property
+    def case(self) -> Case:
+        """The case itself."""
+        return self.record.case
+
+    @property
+    def next_deadline(self) -> Deadline | None:
+        """The first deadline that has not passed; None where none runs or all have."""
+        return next_deadline(self.running, self.on)
+
+    def as_json(self) -> dict[str, object]:
+        """JSON-ready. Amounts are plain decimals, each with its minor units beside it as `<name>_fen`."""
+        case, following = self.case, self.next_deadline
+        quote = self.facts.quote
+        return {
+            "case_no": case.case_no, "contract_no": case.contract_no, "uscc": case.uscc, "state": case.state.value,
+            "claimed_on": case.claimed_on.isoformat(), "cause": case.cause.value, "currency": case.currency,
+            **amount("claimed", case.claimed), **amount("quoted", case.quoted),
+            **amount("due", quote.refund if isinstance(quote, Quote) else None),
+            **amount("agreed", case.agreed), **amount("ordered", case.ordered), **amount("paid", case.paid),
+            **amount("held", case.held), **amount("outstanding", case.outstanding),
+            "proposal": None if case.proposal is None else {
+                **amount("amount", case.proposal.amount), "by": case.proposal.by,
+            },
+            "due_on": None if self.facts.due.day is None else self.facts.due.day.isoformat(),
+            "due_by": self.facts.due.by.value,
+            "deadlines": [deadline_json(each, self.on) for each in self.running],
+            "next_deadline": None if following is None else deadline_json(following, self.on),
+            "possible_moves": [move.value for move in open_moves(case)],
+            "opened_at": self.record.opened_at.isoformat(), "changed_at": self.record.changed_at.isoformat(),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseHistory:
+    """One case with all that was ever done."""
+
+    shown: CaseShown
+    moves: Sequence[CaseMove]
+    notes: Sequence[CaseNote]
+    evidence: Sequence[CaseEvidence]
+    quotes: Sequence[CaseQuote]
+
+    def as_json(self) -> dict[str, object]:
+        """JSON-ready."""
+        quote = self.shown.facts.quote
+        return {
+            **self.shown.as_json(),
+            "claim_note": self.shown.record.claim_note,
+            "quote": None if quote is None else quote.as_json(),
+            "moves": [move_json(each) for each in self.moves],
+            "notes": [
+                {
+                    "note_no": each.note_no, "text": each.text, "actor": each.actor,
+                    "noted_at": each.noted_at.isoformat(),
+                }
+                for each in self.notes
+            ],
+            "evidence": [evidence_json(each) for each in self.evidence],
+            "quotes": [
+                {
+                    "quote_no": each.quote_no, "on": each.quoted_on.isoformat(), "actor": each.actor,
+                    "quoted_at": each.quoted_at.isoformat(), "policy_version": each.policy_version,
+                    "quote": each.quote,
+                }
+                for each in self.quotes
+            ],
+        }
+
+
+def list_cases(
+    database: Database, policies: PolicyBook, *, now: datetime, states: Sequence[CaseState] | None = None,
+    uscc: str | None = None, contract_no: str | None = None, after: str = "", limit: int | None = None,
+) -> list[CaseShown]:
+    """The cases that fit all that is asked, by number."""
+    with database.read() as session:
+        found = case_book.cases(
+            session, states=states, usccs=None if uscc is None else [uscc],
+            contract_nos=None if contract_no is None else [contract_no], after=after, limit=limit,
+        )
+        law = case_law(session, policies)
+        facts = case_facts(session, [one.case for one in found], on=day_of(now), law=law)
+    return [_shown(record, each, law, day_of(now)) for record, each in zip(found, facts, strict=True)]
+
+
+def show_case(database: Database, policies: PolicyBook, *, case_no: str, now: datetime) -> CaseHistory:
+    """One case and all that was done. Raises CaseUnknown."""
+    on = day_of(now)
+    with database.read() as session:
+        record = case_book.case(session, case_no)
+        if record is None:
+            raise CaseUnknown(f"there is no case {case_no}: see cases list")
+        law = case_law(session, policies)
+        facts = case_facts(session, [record.case], on=on, law=law, quote_all=True)[0]
+        return CaseHistory(
+            shown=_shown(record, facts, law, on), moves=case_book.case_moves(session, [case_no]),
+            notes=case_book.case_notes(session, case_no), evidence=case_book.case_evidence(session, case_no),
+            quotes=case_book.case_quotes(session, case_no),
+        )
+
+
+def amount(name: str, money: Money | None) -> dict[str, object]:
+    """An amount as JSON has it: its decimal text, and its minor units beside it; null where it is not known."""
+    return {name: None if money is None else money.text, f"{name}_fen": None if money is None else money.minor_units}
+
+
+def move_json(move: CaseMove) -> dict[str, object]:
+    """One move, JSON-ready."""
+    return {
+        "case_no": move.case_no, "move_no": move.move_no, "move": move.move.value,
+        "from": None if move.from_state is None else move.from_state.value, "to": move.to_state.value,
+        "role": move.role.value, "actor": move.actor, "reason": move.reason, "currency": move.payable.currency,
+        **amount("amount", move.amount), **amount("payable", move.payable), "reference": move.reference,
+        "moved_at": move.moved_at.isoformat(),
+    }
+
+
+def evidence_json(evidence: CaseEvidence) -> dict[str, object]:
+    """One document, JSON-ready."""
+    return {
+        "evidence_no": evidence.evidence_no, "sha256": evidence.sha256, "filename": evidence.filename,
+        "media_type": evidence.media_type, "size": evidence.size, "actor": evidence.actor, "note": evidence.note,
+        "attached_at": evidence.attached_at.isoformat(),
+    }
+
+
+def deadline_json(deadline: Deadline, on: date) -> dict[str, object]:
+    """One deadline, JSON-ready."""
+    return {
+        "kind": deadline.kind.value, "last_day": deadline.last_day.isoformat(),
+        "passed_from": deadline.passed_from.isoformat(), "passed": deadline.passed(on), "clause": deadline.clause,
+    }
+
+
+def impossible_of(facts: CaseFacts) -> Impossible | None:
+    """Why what is due cannot be computed, or None."""
+    return facts.quote if isinstance(facts.quote, Impossible) else None
+
+
+def _shown(record: CaseRecord, facts: CaseFacts, law: CaseLaw, on: date) -> CaseShown:
+    policy = law.of(record.case)
+    running = deadlines(record.case, facts.due, terms=policy.refund_terms, calendar=policy.calendar)
+    return CaseShown(record=record, facts=facts, running=running, on=on)

@@ -1,0 +1,195 @@
+"""`POST /api/v1/alerts/{id}/...`: acknowledge, snooze, accept, take back; and what was ever decided about an alert."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from alerts.alert import Decision, DecisionKind, Figure, Reason, Severity
+from alerts.book import AlertBook, Decided
+from alerts.decisions import REFUSALS
+from alerts.feeds.item import REASON_WORDS
+from escrow_monitor.actions import decide_alert
+from escrow_monitor.errors import UsageError
+from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.kept_answers import AnotherQuestion, KeptAnswer, once
+from escrow_monitor.web.api.views import ListView
+from escrow_monitor.web.console.pages import refuse_foreign
+from escrow_monitor.web.guard import SCOPE_DECIDE, Guard, Key
+from escrow_monitor.web.ports import WebPorts
+from escrow_monitor.web.problems import PROBLEM_JSON, Problem
+
+NOTE_CHARACTERS_TAKEN_MAX = 2_000
+"""More than a note may have: what is a little too long is refused with its reason, as everywhere else."""
+
+
+Again = Annotated[str | None, Header(max_length=200, description="the same key and body get the same answer")]
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    note: str = Field(default="", max_length=NOTE_CHARACTERS_TAKEN_MAX, description="why; published with the decision")
+
+
+class AskedUntil(_Asked):
+    """When it ends: an instant with a zone."""
+
+    until: AwareDatetime
+
+
+class AskedAcceptance(_Asked):
+    """`confirm` false proposes; true confirms, as another person, what was proposed."""
+
+    confirm: bool = False
+
+
+class AskedTakeBack(_Asked):
+    """Which decision is to be over."""
+
+    decision: DecisionKind
+
+
+class DecisionView(BaseModel):
+    """One decision with its evidence as it was. `ended_at` null: it stands, unless `until` has passed."""
+
+    decision: DecisionKind
+    by: str
+    proposed_by: str | None
+    note: str
+    at: datetime
+    until: datetime | None
+    severity: Severity
+    standing: str
+    why: str
+    why_en: str
+    figures: dict[str, Figure]
+    as_of: datetime
+    ended_at: datetime | None = None
+    ended_by: str | None = None
+    ended_reason: Reason | None = None
+
+
+class DecidedView(BaseModel):
+    """What became of it. `published` are the numbers of the feed entries that tell of it."""
+
+    alert_id: str
+    status: str
+    reason: Reason
+    said: str
+    said_en: str
+    published: list[int]
+    decisions: list[DecisionView]
+
+
+def router(ports: WebPorts, guard: Guard) -> APIRouter:
+    """The routes of this noun. Writes need a key with the scope `decide`; its name is who decides."""
+    routes = APIRouter(tags=["alerts"], prefix="/alerts/{alert_id}")
+
+    async def may_decide(request: Request) -> None:
+        refuse_foreign(request, ports.home_url)
+        request.state.decider = await guard.require(request, SCOPE_DECIDE)
+
+    decides = [Depends(may_decide)]
+
+    @routes.get("/decisions")
+    def decisions(alert_id: str) -> ListView[DecisionView]:
+        """All that people ever decided about an alert, in order."""
+        with ports.database.read() as session:
+            found = RecordsAlertBook(session).decisions(alert_id)
+        return ListView[DecisionView](after=None, items=[
+            decision_view(one.decision).model_copy(update={
+                "ended_at": one.ended_at, "ended_by": one.ended_by, "ended_reason": one.ended_reason,
+            })
+            for one in found
+        ])
+
+    @routes.post("/acknowledge", response_model=DecidedView, dependencies=decides)
+    def acknowledge(alert_id: str, asked: AskedUntil, request: Request, idempotency_key: Again = None) -> Response:
+        """Somebody sees to it until then: nobody else is urged."""
+        return _answer(ports, request, idempotency_key, f"acknowledge {alert_id}", asked, lambda book, by, now: (
+            decide_alert.acknowledge(book, alert_id, by=by, note=asked.note, until=asked.until, now=now)
+        ))
+
+    @routes.post("/snooze", response_model=DecidedView, dependencies=decides)
+    def snooze(alert_id: str, asked: AskedUntil, request: Request, idempotency_key: Again = None) -> Response:
+        """Nobody is called until then, unless it gets worse. Needs a note."""
+        return _answer(ports, request, idempotency_key, f"snooze {alert_id}", asked, lambda book, by, now: (
+            decide_alert.snooze(book, alert_id, by=by, note=asked.note, until=asked.until, now=now)
+        ))
+
+    @routes.post("/accept", response_model=DecidedView, dependencies=decides)
+    def accept(alert_id: str, asked: AskedAcceptance, request: Request, idempotency_key: Again = None) -> Response:
+        """Propose to accept it as it is (needs a note), or confirm what another person proposed."""
+        act = decide_alert.confirm if asked.confirm else decide_alert.propose
+        return _answer(ports, request, idempotency_key, f"accept {alert_id}", asked, lambda book, by, now: (
+            act(book, alert_id, by=by, note=asked.note, now=now)
+        ))
+
+    @routes.post("/take-back", response_model=DecidedView, dependencies=decides)
+    def take_back(alert_id: str, asked: AskedTakeBack, request: Request, idempotency_key: Again = None) -> Response:
+        """End a decision that stands, whoever made it. Needs a note."""
+        return _answer(ports, request, idempotency_key, f"take-back {alert_id}", asked, lambda book, by, now: (
+            decide_alert.take_back(book, alert_id, by=by, note=asked.note, kind=asked.decision, now=now)
+        ))
+
+    return routes
+
+
+def decision_view(decision: Decision) -> DecisionView:
+    """The JSON shape of a decision."""
+    evidence = decision.evidence
+    return DecisionView(
+        decision=decision.kind, by=decision.by, proposed_by=decision.proposed_by, note=decision.note, at=decision.at,
+        until=decision.until, severity=evidence.severity, standing=evidence.standing, why=evidence.why.zh,
+        why_en=evidence.why.en, figures=dict(evidence.figures), as_of=evidence.as_of,
+    )
+
+
+def _answer(
+    ports: WebPorts, request: Request, idempotency_key: str | None, what: str, asked: BaseModel,
+    act: Callable[[AlertBook, str, datetime], Decided],
+) -> Response:
+    """Let the key's owner decide, once for one idempotency key."""
+    decider: Key = request.state.decider
+    by, now = f"key:{decider.name}", ports.clock.now()
+    with ports.database.write() as session:
+        book = RecordsAlertBook(session, channels=ports.channels)
+        if idempotency_key is None:
+            kept = _told(act, book, by, now)
+        else:
+            digest = hashlib.sha256(f"{what}\n{asked.model_dump_json()}".encode()).hexdigest()
+            try:
+                kept = once(
+                    session, actor=by, idempotency_key=idempotency_key, asked_sha256=digest, now=now,
+                    do=lambda: _told(act, book, by, now),
+                )
+            except AnotherQuestion as error:
+                raise Problem(409, str(error)) from error
+    media = "application/json" if kept.status == 200 else PROBLEM_JSON
+    return Response(kept.body, kept.status, {"Cache-Control": "no-store"}, media)
+
+
+def _told(act: Callable[[AlertBook, str, datetime], Decided], book: AlertBook, by: str, now: datetime) -> KeptAnswer:
+    try:
+        done = act(book, by, now)
+    except decide_alert.UnknownAlert as error:
+        raise Problem(404, str(error)) from error
+    except UsageError as error:
+        raise Problem(422, str(error)) from error
+    words = REASON_WORDS[done.reason]
+    if done.reason in REFUSALS:
+        refused = Problem(409, words["en"], errors=[{"where": "alert", "reason": done.reason.value, "zh": words["zh"]}])
+        return KeptAnswer(status=409, body=bytes(refused.response().body).decode())
+    view = DecidedView(
+        alert_id=done.alert.alert_id, status=done.alert.status.value, reason=done.reason, said=words["zh"],
+        said_en=words["en"], published=[entry.seq for entry in done.entries],
+        decisions=[decision_view(decision) for decision in done.alert.decisions],
+    )
+    return KeptAnswer(status=200, body=view.model_dump_json())

@@ -1,0 +1,253 @@
+"""`/api/v1/cases`: refund disputes, and the moves that staff make."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import date, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from escrow_monitor.actions.move_case import REASON_CHARACTERS_MAX, CaseUnknown, MoveRefused, move_case_in
+from escrow_monitor.actions.show_case import list_cases, move_json, show_case
+from escrow_monitor.domain.dispute_words import CaseState, Move, Role
+from escrow_monitor.errors import DatabaseError, EscrowMonitorError, UsageError
+from escrow_monitor.records.kept_answers import AnotherQuestion, KeptAnswer, once
+from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX, Asked, ListView, page_of
+from escrow_monitor.web.console.pages import refuse_foreign
+from escrow_monitor.web.guard import SCOPE_DECIDE, Guard, Key
+from escrow_monitor.web.ports import WebPorts
+from escrow_monitor.web.problems import PROBLEM_JSON, Problem
+
+Again = Annotated[str | None, Header(max_length=200, description="the same key and body get the same answer")]
+
+
+class AskedCases(Asked):
+    """Filters that all must fit."""
+
+    state: CaseState | None = None
+    uscc: str | None = Field(default=None, max_length=18)
+    contract_no: str | None = Field(default=None, max_length=TEXT_CHARACTERS_MAX)
+
+
+class DeadlineView(BaseModel):
+    """By when something must happen: `answer` of the institution, or `payment` seen in the bank."""
+
+    kind: str
+    last_day: date
+    passed_from: date
+    passed: bool
+    clause: str | None
+
+
+class ProposalView(BaseModel):
+    """A ruling that waits for a second person."""
+
+    amount: str
+    amount_fen: int
+    by: str
+
+
+class CaseView(BaseModel):
+    """One case. `due` is what contract and law give today, null where that is decided or cannot be computed."""
+
+    case_no: str
+    contract_no: str
+    uscc: str
+    state: CaseState
+    claimed_on: date
+    cause: str
+    currency: str
+    claimed: str | None
+    claimed_fen: int | None
+    quoted: str | None
+    quoted_fen: int | None
+    due: str | None
+    due_fen: int | None
+    agreed: str
+    agreed_fen: int
+    ordered: str
+    ordered_fen: int
+    paid: str
+    paid_fen: int
+    held: str
+    held_fen: int
+    outstanding: str
+    outstanding_fen: int
+    proposal: ProposalView | None
+    due_on: date | None
+    due_by: str
+    deadlines: list[DeadlineView]
+    next_deadline: DeadlineView | None
+    possible_moves: list[Move]
+    opened_at: datetime
+    changed_at: datetime
+
+
+class MoveView(BaseModel):
+    """One move: who made it, on whose behalf, when and why. `payable` is what it raised the agreed by."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    case_no: str
+    move_no: int
+    move: Move
+    from_state: CaseState | None = Field(alias="from")
+    to_state: CaseState = Field(alias="to")
+    role: Role
+    actor: str
+    reason: str
+    currency: str
+    amount: str | None
+    amount_fen: int | None
+    payable: str
+    payable_fen: int
+    reference: str | None
+    moved_at: datetime
+
+
+class NoteView(BaseModel):
+    """One note."""
+
+    note_no: int
+    text: str
+    actor: str
+    noted_at: datetime
+
+
+class EvidenceView(BaseModel):
+    """One document, named by its SHA-256."""
+
+    evidence_no: int
+    sha256: str
+    filename: str
+    media_type: str
+    size: int
+    actor: str
+    note: str
+    attached_at: datetime
+
+
+class KeptQuoteView(BaseModel):
+    """A quote as it was made."""
+
+    quote_no: int
+    on: date
+    actor: str
+    quoted_at: datetime
+    policy_version: str
+    quote: dict[str, Any]
+
+
+class CaseDetailView(CaseView):
+    """One case with all that was done. `quote` is today's, or says why there is none."""
+
+    claim_note: str
+    quote: dict[str, Any] | None
+    moves: list[MoveView]
+    notes: list[NoteView]
+    evidence: list[EvidenceView]
+    quotes: list[KeptQuoteView]
+
+
+class MoveBody(BaseModel):
+    """A move to make. `amount` is the whole refund as decimal text; `role` on whose behalf, where that is open."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    move: Annotated[Move, Field(strict=False)]
+    reason: str = Field(min_length=1, max_length=REASON_CHARACTERS_MAX)
+    amount: str | None = Field(default=None, max_length=TEXT_CHARACTERS_MAX)
+    role: Annotated[Role | None, Field(strict=False)] = None
+
+
+def router(ports: WebPorts, guard: Guard) -> APIRouter:
+    """The routes of this noun. Writes need a key with the scope `decide`; its name is who decides."""
+    routes = APIRouter(tags=["cases"])
+
+    async def may_decide(request: Request) -> None:
+        refuse_foreign(request, ports.home_url)
+        request.state.decider = await guard.require(request, SCOPE_DECIDE)
+
+    @routes.get("/cases")
+    def cases(asked: Annotated[AskedCases, Query()]) -> ListView[CaseView]:
+        """Cases by number, with filters."""
+        found = list_cases(
+            ports.database, ports.policies, now=ports.clock.now(), uscc=asked.uscc, contract_no=asked.contract_no,
+            states=None if asked.state is None else [asked.state], after=asked.after, limit=asked.limit + 1,
+        )
+        views = [CaseView.model_validate(one.as_json()) for one in found]
+        return page_of(views, [view.case_no for view in views], asked.limit)
+
+    @routes.get("/cases/{case_no:path}/moves")
+    def moves(case_no: str) -> ListView[MoveView]:
+        """Every move of one case, in order."""
+        return ListView[MoveView](after=None, items=_detail(ports, case_no).moves)
+
+    @routes.post(
+        "/cases/{case_no:path}/moves", status_code=201, response_model=MoveView, dependencies=[Depends(may_decide)],
+        responses={
+            404: {"description": "there is no such case"},
+            409: {"description": "the case cannot be moved so, or the Idempotency-Key stands for another request"},
+        },
+    )
+    def make_move(case_no: str, body: MoveBody, request: Request, idempotency_key: Again = None) -> Response:
+        """Make a move. With an Idempotency-Key the same request makes it once, and is answered the same again."""
+        decider: Key = request.state.decider
+        actor, now = f"key:{decider.name}", ports.clock.now()
+        with ports.database.write() as session:
+            if idempotency_key is None:
+                kept = _told(session, ports, case_no, body, actor, now)
+            else:
+                digest = hashlib.sha256(f"move {case_no}\n{body.model_dump_json()}".encode()).hexdigest()
+                try:
+                    kept = once(
+                        session, actor=actor, idempotency_key=idempotency_key, asked_sha256=digest, now=now,
+                        do=lambda: _told(session, ports, case_no, body, actor, now),
+                    )
+                except AnotherQuestion as error:
+                    raise Problem(409, str(error)) from error
+        media = "application/json" if kept.status == 201 else PROBLEM_JSON
+        return Response(kept.body, kept.status, {"Cache-Control": "no-store"}, media)
+
+    @routes.get("/cases/{case_no:path}")
+    def case(case_no: str) -> CaseDetailView:
+        """One case and all that was done."""
+        return _detail(ports, case_no)
+
+    return routes
+
+
+def _detail(ports: WebPorts, case_no: str) -> CaseDetailView:
+    try:
+        found = show_case(ports.database, ports.policies, case_no=case_no, now=ports.clock.now())
+    except CaseUnknown as error:
+        raise Problem(404, f"there is no case {case_no[:40]!r}") from error
+    return CaseDetailView.model_validate(found.as_json())
+
+
+def _told(
+    session: Any, ports: WebPorts, case_no: str, body: MoveBody, actor: str, now: datetime
+) -> KeptAnswer:
+    if body.role is Role.SYSTEM:
+        raise Problem(422, "body.role: nobody is the system; choose staff, institution, family or second")
+    try:
+        made = move_case_in(
+            session, ports.policies, case_no=case_no, move=body.move, actor=actor, reason=body.reason, role=body.role,
+            amount=body.amount, now=now,
+        )
+    except CaseUnknown as error:
+        raise Problem(404, f"there is no case {case_no[:40]!r}") from error
+    except MoveRefused as error:
+        told = {"where": "move", "reason": error.reason.value, "zh": error.why_zh}
+        refused = Problem(409, str(error), errors=[told])
+        return KeptAnswer(status=409, body=bytes(refused.response().body).decode())
+    except UsageError as error:
+        raise Problem(422, str(error)) from error
+    except DatabaseError:
+        raise
+    except EscrowMonitorError as error:
+        raise Problem(409, str(error)) from error
+    return KeptAnswer(status=201, body=MoveView.model_validate(move_json(made)).model_dump_json(by_alias=True))
