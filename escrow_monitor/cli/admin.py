@@ -19,7 +19,7 @@ keys_group = typer.Typer(no_args_is_help=True, help="API keys for the web, the f
 config_group = typer.Typer(no_args_is_help=True, help="What is configured.")
 db_group = typer.Typer(no_args_is_help=True, help="The database.")
 
-SCOPES = ("read", "feed", "decide", "metrics", "admin")
+SCOPES = ("read", "feed", "decide", "import", "metrics", "admin")
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +34,7 @@ def create(
     context: typer.Context,
     name: str,
     scope: Annotated[
-        list[str] | None, typer.Option(help="read, feed, decide, metrics, admin; may be repeated; default read.")
+        list[str] | None, typer.Option(help="read, feed, decide, import, metrics, admin; may be repeated; default read.")
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=3650, help="After how many days it expires.")] = 365,
     district: Annotated[

@@ -49,20 +49,30 @@ def once(
     """
     # The lock that every write of a person takes: of two requests with one key, the second finds the first's answer.
     lock_chain(session)
-    found = run(
-        session,
-        "SELECT asked_sha256, status, body FROM kept_answers WHERE actor = :actor AND idempotency_key = :key",
-        actor=actor, key=idempotency_key,
-    ).first()
-    if found is not None:
-        if found[0] != asked_sha256:
-            raise AnotherQuestion
-        return KeptAnswer(status=found[1], body=found[2])
+    kept = kept_answer(session, actor=actor, idempotency_key=idempotency_key, asked_sha256=asked_sha256)
+    if kept is not None:
+        return kept
     answer = do()
     insert(session, "kept_answers", _COLUMNS, [
         (actor, idempotency_key, asked_sha256, answer.status, answer.body, now)
     ])
     return answer
+
+
+def kept_answer(
+    session: Session, *, actor: str, idempotency_key: str, asked_sha256: str
+) -> KeptAnswer | None:
+    """The answer that was kept for this key, if any. Raises AnotherQuestion if the key stands for something else."""
+    found = run(
+        session,
+        "SELECT asked_sha256, status, body FROM kept_answers WHERE actor = :actor AND idempotency_key = :key",
+        actor=actor, key=idempotency_key,
+    ).first()
+    if found is None:
+        return None
+    if found[0] != asked_sha256:
+        raise AnotherQuestion
+    return KeptAnswer(status=found[1], body=found[2])
 
 
 _COLUMNS = {

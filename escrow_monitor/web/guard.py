@@ -21,6 +21,7 @@ REALM = "escrow-monitor"
 SCOPE_READ = "read"
 SCOPE_FEED = "feed"
 SCOPE_DECIDE = "decide"
+SCOPE_IMPORT = "import"
 SCOPE_METRICS = "metrics"
 SCOPE_ADMIN = "admin"
 SECRET_CHARACTERS_MAX = 200

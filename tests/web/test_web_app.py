@@ -302,7 +302,7 @@ def test_the_openapi_document_names_every_api_route(site: Site) -> None:
             "alerts/{alert_id}/decisions", "alerts/{alert_id}/acknowledge", "alerts/{alert_id}/snooze",
             "alerts/{alert_id}/accept", "alerts/{alert_id}/take-back", "banks", "rounds", "runs",
             "reconciliations", "reconciliations/{request_id}", "cases", "cases/{case_no}", "cases/{case_no}/moves",
-            "contracts/{contract_no}/refund-quote", "contracts/{contract_no}/refund-statement",
+            "contracts/{contract_no}/refund-quote", "contracts/{contract_no}/refund-statement", "imports/{kind}",
         )
     }
     assert document["security"] == [{"key": []}]

@@ -12,6 +12,7 @@ from escrow_monitor.web.api import (
     alerts,
     banks,
     cases,
+    imports,
     institutions,
     reconciliations,
     refunds,
@@ -50,6 +51,7 @@ def router(guard: Guard, ports: WebPorts) -> APIRouter:
         found.include_router(room.router(ports))
     found.include_router(alert_decisions.router(ports, guard))
     found.include_router(cases.router(ports, guard))
+    found.include_router(imports.router(ports, guard))
     found.include_router(reconciliations.router(ports, guard))
 
     @found.get("/openapi.json", include_in_schema=False)
