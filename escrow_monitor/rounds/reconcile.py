@@ -74,8 +74,8 @@ CHUNK = 200
 MANY = 400
 """From so many institutions on, matching looks at everything that is open in one go."""
 MATCH_POLICY = MatchPolicy(days_after=11)
-"""What is paid before a long holiday is booked after it: nine days off, and the next working day."""
-"""Money is booked from a day before to five days after it was paid; amounts must tie."""
+"""Amounts must tie. Money is booked from a day before it was paid to eleven days after: what is paid before a long
+holiday comes on the first working day after it. Whether it came in time is judged by working days, not by this."""
 
 
 Facts = TypeVar("Facts")
