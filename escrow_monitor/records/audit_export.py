@@ -83,8 +83,7 @@ class _Reading:
             return self.unreadable()
         while (document := self._next()) is not None and _is(document, "seal"):
             self.seals.append(Seal(canonical=document["seal"], signature=document["signature"]))
-        if document is None:
-            return None if self.number < 0 else self.unreadable()
+        # What the seals before it say comes first, whatever this line is.
         self._first = document
         return None
 

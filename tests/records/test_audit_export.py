@@ -90,10 +90,17 @@ def found(content: bytes, **expected: object) -> tuple[str | None, int | None]:
     return first
 
 
+class Worlds(dict[str, bytes]):
+    """Exports by name. They are long, so a failure does not print them."""
+
+    def __repr__(self) -> str:
+        return f"Worlds({', '.join(self)})"
+
+
 @pytest.fixture(scope="module")
-def worlds(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def worlds(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Worlds:
     """Exports of four histories: ours, another one under the same key, one in SM3, one that nobody sealed."""
-    made = {}
+    made = Worlds()
     kinds: dict[str, tuple[SealKey | None, str]] = {
         "ours": (KEY, "sha256"), "another": (KEY, "sha256"), "sm3": (KEY, "sm3"), "unsealed": (None, "sha256"),
     }
@@ -130,7 +137,7 @@ def test_an_empty_chain_makes_an_export_that_is_whole(database: Database) -> Non
     assert found(written(database, None)) == (None, None)
 
 
-def test_every_world_is_whole(worlds: dict[str, bytes]) -> None:
+def test_every_world_is_whole(worlds: Worlds) -> None:
     assert {name: found(content) for name, content in worlds.items()} == dict.fromkeys(worlds, (None, None))
 
 
@@ -304,7 +311,7 @@ def damaged_and_named(content: bytes, damage: Damage, seed: int) -> None:
 
 
 @pytest.mark.parametrize("damage", ANY_DAMAGE, ids=lambda damage: damage.__name__)
-def test_each_damage_is_found_and_has_its_name(worlds: dict[str, bytes], damage: Damage) -> None:
+def test_each_damage_is_found_and_has_its_name(worlds: Worlds, damage: Damage) -> None:
     for seed in (1, 2):
         damaged_and_named(worlds["ours"], damage, seed)
 
@@ -315,14 +322,14 @@ def test_each_damage_is_found_and_has_its_name(worlds: dict[str, bytes], damage:
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_damage_is_found_and_has_its_name(
-    worlds: dict[str, bytes], world: str, damage: Damage, seed: int
+    worlds: Worlds, world: str, damage: Damage, seed: int
 ) -> None:
     damaged_and_named(worlds[world], damage, seed)
 
 
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_part_of_another_history_is_named_where_it_begins(worlds: dict[str, bytes], seed: int) -> None:
+def test_a_part_of_another_history_is_named_where_it_begins(worlds: Worlds, seed: int) -> None:
     lines, other = parsed(worlds["ours"]), parsed(worlds["another"])
     chance = random.Random(seed)
     entries = places(lines, "entry")
@@ -331,7 +338,7 @@ def test_a_part_of_another_history_is_named_where_it_begins(worlds: dict[str, by
     assert found(joined(lines)) == ("spliced", entries.index(first) + 1)
 
 
-def test_a_seal_of_another_history_is_named(worlds: dict[str, bytes]) -> None:
+def test_a_seal_of_another_history_is_named(worlds: Worlds) -> None:
     lines, other = parsed(worlds["ours"]), parsed(worlds["another"])
     lines[3] = other[3]
     assert found(joined(lines)) == ("seal_spliced", 3)
@@ -344,7 +351,7 @@ def test_a_seal_of_another_history_is_named(worlds: dict[str, bytes]) -> None:
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 6))
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_bytes_changed_anywhere_never_pass_and_never_break_a_verifier(
-    worlds: dict[str, bytes], seed: int, count: int
+    worlds: Worlds, seed: int, count: int
 ) -> None:
     chance = random.Random(seed)
     content = bytearray(worlds["ours"])
@@ -360,7 +367,15 @@ def said_of(line: dict[str, object]) -> dict[str, object]:
     return {name: line.get(name) for name in ("seal", "entry", "end", "head", "algorithm", "signature")}
 
 
-def test_an_unsealed_chain_is_whole_but_says_so(worlds: dict[str, bytes], tmp_path: Path) -> None:
+def test_of_two_damages_the_one_that_comes_first_in_the_file_is_named(worlds: Worlds) -> None:
+    lines = parsed(worlds["ours"])
+    lines[1]["signature"] = "0" * 128
+    content = joined(lines).splitlines(keepends=True)
+    content[3] = b"{\n"
+    assert found(b"".join(content)) == ("seal_edited", 1)
+
+
+def test_an_unsealed_chain_is_whole_but_says_so(worlds: Worlds, tmp_path: Path) -> None:
     file = tmp_path / "export.jsonl"
     file.write_bytes(worlds["unsealed"])
     done = run_script(str(file))
@@ -377,7 +392,7 @@ def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_an_auditor_runs_the_script_with_nothing_installed(worlds: dict[str, bytes], tmp_path: Path) -> None:
+def test_an_auditor_runs_the_script_with_nothing_installed(worlds: Worlds, tmp_path: Path) -> None:
     file = tmp_path / "export.jsonl"
     file.write_bytes(worlds["ours"])
     done = run_script(str(file), "--key", KEY.key_id)
