@@ -34,7 +34,8 @@ def create(
     context: typer.Context,
     name: str,
     scope: Annotated[
-        list[str] | None, typer.Option(help="read, feed, decide, import, metrics, admin; may be repeated; default read.")
+        list[str] | None,
+        typer.Option(help="read, feed, decide, import, metrics, admin; may be repeated; default read."),
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=3650, help="After how many days it expires.")] = 365,
     district: Annotated[
