@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -18,18 +16,18 @@ from alerts.feeds.item import REASON_WORDS
 from escrow_monitor.actions import decide_alert
 from escrow_monitor.errors import UsageError
 from escrow_monitor.records.alert_book import RecordsAlertBook
-from escrow_monitor.records.kept_answers import AnotherQuestion, KeptAnswer, once
+from escrow_monitor.records.kept_answers import KeptAnswer
+from escrow_monitor.web.api.again import Again, answer_of, made_once
 from escrow_monitor.web.api.views import ListView
 from escrow_monitor.web.console.pages import refuse_foreign
 from escrow_monitor.web.guard import SCOPE_DECIDE, Guard, Key
 from escrow_monitor.web.ports import WebPorts
-from escrow_monitor.web.problems import PROBLEM_JSON, Problem
+from escrow_monitor.web.problems import Problem
 
 NOTE_CHARACTERS_TAKEN_MAX = 2_000
 """More than a note may have: what is a little too long is refused with its reason, as everywhere else."""
 
 
-Again = Annotated[str | None, Header(max_length=200, description="the same key and body get the same answer")]
 
 
 class _Asked(BaseModel):
@@ -161,19 +159,10 @@ def _answer(
     by, now = f"key:{decider.name}", ports.clock.now()
     with ports.database.write() as session:
         book = RecordsAlertBook(session, channels=ports.channels)
-        if idempotency_key is None:
-            kept = _told(act, book, by, now)
-        else:
-            digest = hashlib.sha256(f"{what}\n{asked.model_dump_json()}".encode()).hexdigest()
-            try:
-                kept = once(
-                    session, actor=by, idempotency_key=idempotency_key, asked_sha256=digest, now=now,
-                    do=lambda: _told(act, book, by, now),
-                )
-            except AnotherQuestion as error:
-                raise Problem(409, str(error)) from error
-    media = "application/json" if kept.status == 200 else PROBLEM_JSON
-    return Response(kept.body, kept.status, {"Cache-Control": "no-store"}, media)
+        return answer_of(made_once(
+            session, actor=by, idempotency_key=idempotency_key, asked=f"{what}\n{asked.model_dump_json()}", now=now,
+            do=lambda: _told(act, book, by, now),
+        ))
 
 
 def _told(act: Callable[[AlertBook, str, datetime], Decided], book: AlertBook, by: str, now: datetime) -> KeptAnswer:

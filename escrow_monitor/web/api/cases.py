@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import date, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -14,14 +13,13 @@ from escrow_monitor.actions.move_case import REASON_CHARACTERS_MAX, CaseUnknown,
 from escrow_monitor.actions.show_case import list_cases, move_json, show_case
 from escrow_monitor.domain.dispute_words import CaseState, Move, Role
 from escrow_monitor.errors import DatabaseError, EscrowMonitorError, UsageError
-from escrow_monitor.records.kept_answers import AnotherQuestion, KeptAnswer, once
+from escrow_monitor.records.kept_answers import KeptAnswer
+from escrow_monitor.web.api.again import Again, answer_of, made_once
 from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX, Asked, ListView, page_of
 from escrow_monitor.web.console.pages import refuse_foreign
 from escrow_monitor.web.guard import SCOPE_DECIDE, Guard, Key
 from escrow_monitor.web.ports import WebPorts
-from escrow_monitor.web.problems import PROBLEM_JSON, Problem
-
-Again = Annotated[str | None, Header(max_length=200, description="the same key and body get the same answer")]
+from escrow_monitor.web.problems import Problem
 
 
 class AskedCases(Asked):
@@ -198,19 +196,11 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
         decider: Key = request.state.decider
         actor, now = f"key:{decider.name}", ports.clock.now()
         with ports.database.write() as session:
-            if idempotency_key is None:
-                kept = _told(session, ports, case_no, body, actor, now)
-            else:
-                digest = hashlib.sha256(f"move {case_no}\n{body.model_dump_json()}".encode()).hexdigest()
-                try:
-                    kept = once(
-                        session, actor=actor, idempotency_key=idempotency_key, asked_sha256=digest, now=now,
-                        do=lambda: _told(session, ports, case_no, body, actor, now),
-                    )
-                except AnotherQuestion as error:
-                    raise Problem(409, str(error)) from error
-        media = "application/json" if kept.status == 201 else PROBLEM_JSON
-        return Response(kept.body, kept.status, {"Cache-Control": "no-store"}, media)
+            return answer_of(made_once(
+                session, actor=actor, idempotency_key=idempotency_key,
+                asked=f"move {case_no}\n{body.model_dump_json()}", now=now,
+                do=lambda: _told(session, ports, case_no, body, actor, now),
+            ))
 
     @routes.get("/cases/{case_no:path}")
     def case(case_no: str) -> CaseDetailView:

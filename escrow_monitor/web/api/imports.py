@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, BinaryIO, cast
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -17,6 +17,7 @@ from escrow_monitor.actions.import_files import Imported, import_file
 from escrow_monitor.actions.import_kinds import KINDS
 from escrow_monitor.errors import UsageError
 from escrow_monitor.records.kept_answers import AnotherQuestion, KeptAnswer, kept_answer, once
+from escrow_monitor.web.api.again import Again, answer_of
 from escrow_monitor.web.console.pages import refuse_foreign
 from escrow_monitor.web.guard import SCOPE_IMPORT, Guard, Key
 from escrow_monitor.web.ports import WebPorts
@@ -24,7 +25,6 @@ from escrow_monitor.web.problems import PROBLEM_JSON, Problem
 
 FILE_BYTES_MAX = 512 * 1024 * 1024
 IN_MEMORY_BYTES_MAX = 8 * 1024 * 1024
-Again = Annotated[str | None, Header(max_length=200, description="the same key and file get the same answer")]
 
 
 class AskedImport(BaseModel):
@@ -97,8 +97,7 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
                 _once, ports, do, actor=actor, idempotency_key=idempotency_key, digest=digest.hexdigest(),
                 now=ports.clock.now(),
             )
-        media_type = "application/json" if answer.status == 200 else PROBLEM_JSON
-        return Response(answer.body, answer.status, {"Cache-Control": "no-store"}, media_type)
+        return answer_of(answer)
 
     return routes
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import date, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 from starlette.responses import Response
@@ -15,7 +14,7 @@ from escrow_monitor.actions.reconcile import UnknownInstitution, Wanted, ask_rec
 from escrow_monitor.errors import EscrowMonitorError, UsageError
 from escrow_monitor.logs import log
 from escrow_monitor.records.database import Session
-from escrow_monitor.records.kept_answers import AnotherQuestion, KeptAnswer, once
+from escrow_monitor.records.kept_answers import KeptAnswer
 from escrow_monitor.records.reconciliations import (
     AskedReconciliation,
     AskedState,
@@ -24,6 +23,7 @@ from escrow_monitor.records.reconciliations import (
     by_numbers,
     newest,
 )
+from escrow_monitor.web.api.again import Again, made_once
 from escrow_monitor.web.api.views import Asked, ListView, page_of
 from escrow_monitor.web.console.pages import refuse_foreign
 from escrow_monitor.web.guard import SCOPE_DECIDE, Guard, Key
@@ -33,7 +33,6 @@ from escrow_monitor.web.problems import Problem
 PATH = "/api/v1/reconciliations"
 RESULTS_MAX = 1_000
 """So many results a request shows; of a whole district they are in the list."""
-Again = Annotated[str | None, Header(max_length=200, description="the same key and body get the same answer")]
 
 
 class AskedReconciliationView(BaseModel):
@@ -158,15 +157,10 @@ def _kept(
             raise Problem(422, str(error)) from error
         return KeptAnswer(status=202, body=_request_view(made, []).model_dump_json())
 
-    if idempotency_key is None:
-        return do()
-    digest = hashlib.sha256(f"reconcile\n{wanted.model_dump_json()}".encode()).hexdigest()
-    try:
-        return once(
-            session, actor=actor, idempotency_key=idempotency_key, asked_sha256=digest, now=now, do=do
-        )
-    except AnotherQuestion as error:
-        raise Problem(409, str(error)) from error
+    return made_once(
+        session, actor=actor, idempotency_key=idempotency_key, asked=f"reconcile\n{wanted.model_dump_json()}", now=now,
+        do=do,
+    )
 
 
 def _work(ports: WebPorts, request_id: str) -> None:
