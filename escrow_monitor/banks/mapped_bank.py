@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
+from itertools import chain
 from zoneinfo import ZoneInfo
 
 from escrow_monitor.banks.answer_reading import raw_of, refusals_of
@@ -30,6 +31,7 @@ from escrow_monitor.banks.templates import (
     Values,
     values_of_account,
 )
+from escrow_monitor.banks.two_passes import statements_last, wants_days
 from escrow_monitor.clock import Clock
 from escrow_monitor.domain.accounts import BalanceKind
 from escrow_monitor.domain.money import Money
@@ -86,14 +88,11 @@ class MappedBank:
         """Yield one outcome a request. Entries are asked for up to the day that has closed by `now`."""
         last_closed = self._last_closed(now.astimezone(self._zone))
         self._caller.begin()
-        later: list[tuple[PullRequest, Pull]] = []
-        for outcomes in self._client.each(self._handfuls(requests), self._balances_of):
-            for request, outcome in outcomes:
-                if isinstance(outcome, Pull) and self._wants_statements(request, last_closed):
-                    later.append((request, outcome))
-                else:
-                    yield outcome
-        yield from self._client.each(later, lambda one: self._with_statements(one[0], one[1], last_closed))
+        yield from statements_last(
+            self._client, chain.from_iterable(self._client.each(self._handfuls(requests), self._balances_of)),
+            wants=lambda request: self._statements is not None and wants_days(request, last_closed),
+            take=lambda request, pull: self._with_statements(request, pull, last_closed),
+        )
 
     def close(self) -> None:
         """End the connections to the bank."""
@@ -133,12 +132,6 @@ class MappedBank:
         return outcome
 
     # statements
-
-    def _wants_statements(self, request: PullRequest, last_closed: date) -> bool:
-        return (
-            self._statements is not None and request.statements_from is not None
-            and request.statements_from <= last_closed
-        )
 
     async def _with_statements(self, request: PullRequest, pull: Pull, last_closed: date) -> Pull:
         """The pull with the entries of the closed days since `statements_from`, or with why they were not taken."""

@@ -32,6 +32,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -58,6 +59,7 @@ from escrow_monitor.banks.statement_reading import (
     plain_text,
     refused,
 )
+from escrow_monitor.banks.two_passes import statements_last, wants_days
 from escrow_monitor.clock import Clock
 from escrow_monitor.domain.accounts import Account, AccountStatus, BalanceKind, Reading
 from escrow_monitor.domain.money import AmountError, Money, parse_amount
@@ -114,15 +116,11 @@ class CmbCloudDc:
         """Yield one outcome a request: first all balances, thirty accounts a call, then the entries of closed days."""
         last_closed = now.astimezone(self._zone).date() - _DAY
         batches = [requests[first : first + ACCOUNTS_MAX] for first in range(0, len(requests), ACCOUNTS_MAX)]
-        later: list[tuple[Account, Pull, date]] = []
-        for outcomes in self._client.each(batches, self._pull_batch):
-            for request, outcome in outcomes:
-                first = request.statements_from
-                if isinstance(outcome, Pull) and first is not None and first <= last_closed:
-                    later.append((request.account, outcome, first))
-                else:
-                    yield outcome
-        yield from self._client.each(later, lambda one: self._with_statements(*one, last_closed))
+        yield from statements_last(
+            self._client, chain.from_iterable(self._client.each(batches, self._pull_batch)),
+            wants=lambda request: wants_days(request, last_closed),
+            take=lambda request, pull: self._with_statements(request, pull, last_closed),
+        )
 
     def close(self) -> None:
         """End the connections to the bank."""
@@ -168,8 +166,10 @@ class CmbCloudDc:
             started_at=started_at, finished_at=said.answer.fetched_at,
         )
 
-    async def _with_statements(self, account: Account, pull: Pull, first: date, last_closed: date) -> Pull:
-        """The pull with the closed days from `first` on; the balances of days also where the entries fail."""
+    async def _with_statements(self, request: PullRequest, pull: Pull, last_closed: date) -> Pull:
+        """The pull with the closed days that are asked for; the balances of days also where the entries fail."""
+        account, first = request.account, request.statements_from
+        assert first is not None  # noqa: S101 - only such requests want statements
         raw = list(pull.raw)
         readings: tuple[Reading, ...] = ()
         statements: tuple[Statement, ...] = ()

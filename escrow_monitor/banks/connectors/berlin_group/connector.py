@@ -11,7 +11,7 @@ are used up the bank answers 429 ACCESS_EXCEEDED, and until its next midnight ev
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -34,6 +34,7 @@ from escrow_monitor.banks.connectors.berlin_group.entries import Sign, downloade
 from escrow_monitor.banks.connectors.berlin_group.fields import check_account, link_of, path_id
 from escrow_monitor.banks.http import Answer, BankClient, BankHttp, CallRefused, Emit, request_id
 from escrow_monitor.banks.statement_reading import Refused, refused
+from escrow_monitor.banks.two_passes import Broken, statements_last, wants_days, with_statements
 from escrow_monitor.clock import Clock
 from escrow_monitor.domain.statements import Refusal, RefusalReason, Statement
 
@@ -41,15 +42,7 @@ _CONSENT_CODES = frozenset({"CONSENT_EXPIRED", "CONSENT_INVALID"})
 _DOWNLOADS = "application/json, application/xml;q=0.9, text/xml;q=0.9, text/plain;q=0.8, */*;q=0.1"
 
 
-@dataclass(frozen=True, slots=True)
-class _Broken:
-    """Why a list went no further, and the bytes that could not be read, if any came."""
-
-    refusal: Refusal
-    raw: tuple[Raw, ...] = ()
-
-
-_NOT_NAMED = _Broken(Refusal(
+_NOT_NAMED = Broken(Refusal(
     reason=RefusalReason.NOT_FOUND, where="/v1/accounts", field="accounts",
     detail="the bank's list of accounts does not name this one",
 ))
@@ -115,24 +108,21 @@ class BerlinGroup:
         """Every account from the pages of one list; then the entries of those whose statements are asked for."""
         started_at = self._clock.now()
         listed = AccountList(requests)
-        broken: _Broken | None = None
+        broken: Broken | None = None
         for page in self._client.stream(self._pages):
-            if isinstance(page, _Broken):
+            if isinstance(page, Broken):
                 broken = page
                 break
             answer, raw, document = page
             moment = Moment(self._zone, answer.fetched_at)
             listed.note_page(document, raw=raw, moment=moment, where=answer.path)
-        later: list[tuple[PullRequest, Pull]] = []
-        for mentioned in listed:
-            outcome = self._outcome(mentioned, broken, started_at)
-            if isinstance(outcome, Pull) and mentioned.request.statements_from is not None:
-                later.append((mentioned.request, outcome))
-            else:
-                yield outcome
-        yield from self._client.each(later, lambda one: self._with_statements(one[0], one[1], last_closed))
+        outcomes = ((mentioned.request, self._outcome(mentioned, broken, started_at)) for mentioned in listed)
+        yield from statements_last(
+            self._client, outcomes, wants=lambda request: wants_days(request, last_closed),
+            take=lambda request, pull: self._with_statements(request, pull, last_closed),
+        )
 
-    def _outcome(self, mentioned: Mentioned, broken: _Broken | None, started_at: datetime) -> PullOutcome:
+    def _outcome(self, mentioned: Mentioned, broken: Broken | None, started_at: datetime) -> PullOutcome:
         request = mentioned.request
         if mentioned.refusal is not None:
             return self._refused(request, mentioned.refusal, mentioned.raw, started_at)
@@ -144,7 +134,7 @@ class BerlinGroup:
             account_status=mentioned.status, started_at=started_at, finished_at=mentioned.readings[0].fetched_at,
         )
 
-    async def _pages(self, emit: Emit[tuple[Answer, Raw, Json] | _Broken]) -> None:
+    async def _pages(self, emit: Emit[tuple[Answer, Raw, Json] | Broken]) -> None:
         """Each page of the list; where it breaks off, why, with the bytes that broke it."""
         link, params = "/v1/accounts", {"withBalance": "true"}
         seen = {link}
@@ -165,20 +155,16 @@ class BerlinGroup:
                 link, params = following, {}
             raise refused(RefusalReason.TOO_LARGE, "/v1/accounts", "_links.next", f"more than {PAGES_MAX} pages")
         except (CallRefused, Refused) as error:
-            await emit(_Broken(_refusal(error), raw))
+            await emit(Broken(_refusal(error), raw))
 
     async def _with_statements(self, request: PullRequest, pull: Pull, last_closed: date) -> Pull:
         """The pull with the entries of the closed days since `statements_from`, or with why they were not taken."""
         asked_from = request.statements_from
         if asked_from is None or asked_from > last_closed:
             return pull
-        raw: list[Raw] = []
-        try:
-            found = await self._statements(request, asked_from, last_closed, raw)
-        except (CallRefused, Refused) as error:
-            refusals = error.refusals if isinstance(error, Refused) else (_refusal(error),)
-            return replace(pull, raw=(*pull.raw, *raw), refusals=refusals, finished_at=self._clock.now())
-        return replace(pull, raw=(*pull.raw, *raw), statements=found, finished_at=self._clock.now())
+        return await with_statements(
+            pull, lambda raw: self._statements(request, asked_from, last_closed, raw), clock=self._clock, why=_refusal
+        )
 
     async def _statements(
         self, request: PullRequest, asked_from: date, last_closed: date, raw: list[Raw]

@@ -41,10 +41,11 @@ from escrow_monitor.banks.connectors.open_banking_uk.entries import filters, lis
 from escrow_monitor.banks.connectors.open_banking_uk.fields import account_id
 from escrow_monitor.banks.http import Answer, BankClient, BankHttp, CallRefused, Emit, request_id
 from escrow_monitor.banks.statement_reading import Refused, refused
+from escrow_monitor.banks.two_passes import Broken, statements_last, wants_days, with_statements
 from escrow_monitor.clock import Clock
 from escrow_monitor.domain.accounts import BalanceKind, Reading
 from escrow_monitor.domain.money import Money
-from escrow_monitor.domain.statements import Refusal, RefusalReason
+from escrow_monitor.domain.statements import Refusal, RefusalReason, Statement
 
 _CONSENT_CODES = frozenset({
     "UK.OBIE.Reauthenticate", "U028", "UK.OBIE.Resource.InvalidConsentStatus", "U009",
@@ -54,15 +55,7 @@ _TOKEN_CODES = {"TKXP": "the token has expired", "TKSP": "the token is suspended
 """ErrorCode of OBErrorResponse1, in the words of v3.1 and as v4.0 numbers them (OBExternalStatusReason1Code)."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Broken:
-    """Why a list went no further, and the bytes that could not be read, if any came."""
-
-    refusal: Refusal
-    raw: tuple[Raw, ...] = ()
-
-
-_NOT_NAMED = _Broken(Refusal(
+_NOT_NAMED = Broken(Refusal(
     reason=RefusalReason.NOT_FOUND, where="/balances", field="Data.Balance",
     detail="the bank's list of balances does not name this account",
 ))
@@ -122,26 +115,26 @@ class OpenBankingUk:
         """Every account from the one list of balances, once it has ended: each row stands for itself in it."""
         started_at = self._clock.now()
         wanted = {account_id(request.account): _Mentioned(request) for request in requests}
-        broken: _Broken | None = None
+        broken: Broken | None = None
         moment = Moment(self._zone, started_at)
         for page in self._client.stream(self._list):
-            if isinstance(page, _Broken):
+            if isinstance(page, Broken):
                 broken = page
                 break
             answer, document, raw = page
             moment = Moment(self._zone, answer.fetched_at)
             _note_page(document, answer, raw, wanted, moment)
-        later: list[tuple[PullRequest, Pull]] = []
-        for mentioned in wanted.values():
-            outcome = self._outcome(mentioned, broken, started_at, moment.fetched_at)
-            if isinstance(outcome, Pull) and mentioned.request.statements_from is not None:
-                later.append((mentioned.request, outcome))
-            else:
-                yield outcome
-        yield from self._client.each(later, lambda one: self._with_statements(one[0], one[1], last_closed))
+        outcomes = (
+            (mentioned.request, self._outcome(mentioned, broken, started_at, moment.fetched_at))
+            for mentioned in wanted.values()
+        )
+        yield from statements_last(
+            self._client, outcomes, wants=lambda request: wants_days(request, last_closed),
+            take=lambda request, pull: self._with_statements(request, pull, last_closed),
+        )
 
     def _outcome(
-        self, mentioned: _Mentioned, broken: _Broken | None, started_at: datetime, ended_at: datetime
+        self, mentioned: _Mentioned, broken: Broken | None, started_at: datetime, ended_at: datetime
     ) -> PullOutcome:
         request, raw = mentioned.request, list(mentioned.raw.values())
         if mentioned.refusal is not None:
@@ -158,32 +151,30 @@ class OpenBankingUk:
             started_at=started_at, finished_at=ended_at,
         )
 
-    async def _list(self, emit: Emit[tuple[Answer, Json, Raw] | _Broken]) -> None:
+    async def _list(self, emit: Emit[tuple[Answer, Json, Raw] | Broken]) -> None:
         """Each page of the list; where it breaks off, why, with the bytes that broke it."""
         raw: list[Raw] = []
         try:
             async for answer, document in self._pages("/balances", {}, raw):
                 await emit((answer, document, raw.pop()))
         except (CallRefused, Refused) as error:
-            await emit(_Broken(_refusal(error), tuple(raw)))
+            await emit(Broken(_refusal(error), tuple(raw)))
 
     async def _with_statements(self, request: PullRequest, pull: Pull, last_closed: date) -> Pull:
         """The pull with the entries of the closed days since `statements_from`, or with why they were not taken."""
         asked_from = request.statements_from
         if asked_from is None or asked_from > last_closed:
             return pull
-        raw: list[Raw] = []
         where = _path(request, "transactions")
-        try:
+
+        async def take(raw: list[Raw]) -> tuple[Statement, ...]:
             pages = [page async for page in self._pages(where, filters(asked_from, last_closed), raw)]
-            found = statements(
+            return statements(
                 listed(pages, request.account, self._zone), request.account, asked_from=asked_from,
                 last_closed=last_closed, closing=_closing(pull.readings, last_closed), where=where,
             )
-        except (CallRefused, Refused) as error:
-            refusals = error.refusals if isinstance(error, Refused) else (_refusal(error),)
-            return replace(pull, raw=(*pull.raw, *raw), refusals=refusals, finished_at=self._clock.now())
-        return replace(pull, raw=(*pull.raw, *raw), statements=found, finished_at=self._clock.now())
+
+        return await with_statements(pull, take, clock=self._clock, why=_refusal)
 
     async def _pages(
         self, path: str, params: Mapping[str, str], raw: list[Raw]
