@@ -13,7 +13,7 @@ then and never from the order in which things arrived. What waits is not lost: i
 
 A call waits, with the first of these as the reason: a graver alert speaks for it (inhibited); a silence; a snooze or an
 acceptance; the ladder (nobody has acknowledged it for so long, counted in working time); a moment for what belongs
-together to come together; quiet hours. Red is neither silenced nor gathered.
+together to come together; quiet hours. Red is not gathered, and silenced only by what two people agreed on.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import TypeAlias, TypeVar
 from zoneinfo import ZoneInfo
 
 from alerts.alert import Alert, DecisionKind, FeedEntry, Severity, Status, TransitionKind
-from alerts.decisions import quiet_by, standing
+from alerts.decisions import person, quiet_by, standing
 
 ASK_AGAIN = timedelta(minutes=5)
 """What waits for something whose end nobody knows is looked at again so often."""
@@ -92,8 +92,8 @@ class Subscriber:
     """Who listens on a channel, and to what. Empty means all.
 
     `districts` are the beginnings of GB/T 2260 codes: `51` is a province, `510302` a district. `after` is a rung of the
-    ladder: nothing comes before it was open and unacknowledged so long, in working time. What is about our own means
-    and names no institution or district is heard by whoever hears all districts and institutions.
+    ladder, named by `rung`: nothing comes before it was open and unacknowledged so long, in working time. What is about
+    our own means and names no institution or district is heard by whoever hears all districts and institutions.
     """
 
     name: str
@@ -104,24 +104,35 @@ class Subscriber:
     quiet: QuietHours | None = None
     gather: timedelta = timedelta(0)
     after: timedelta = timedelta(0)
+    rung: str = ""
 
-    def asks_for(self, entry: FeedEntry) -> bool:
-        """Whether a call is one that they subscribed to."""
-        if entry.severity.rank < self.severity_min.rank or (self.rules and entry.key.rule not in self.rules):
+    def asks_for(self, told: FeedEntry | Alert) -> bool:
+        """Whether a call, or an alert as it is now, is one that they subscribed to."""
+        if told.severity.rank < self.severity_min.rank or (self.rules and told.key.rule not in self.rules):
             return False
-        if entry.key.rule == STORM_RULE:
+        if told.key.rule == STORM_RULE:
             return True  # whoever is spared the single calls must hear of it
-        district, uscc = entry.labels.get("district", ""), entry.labels.get("uscc", "")
+        district, uscc = told.labels.get("district", ""), told.labels.get("uscc", "")
         if self.districts and not district.startswith(self.districts):
             return False
         return not self.institutions or uscc in self.institutions
+
+
+class SilenceState(StrEnum):
+    """What has become of a silence."""
+
+    PROPOSED = "proposed"
+    TO_COME = "to_come"
+    IN_FORCE = "in_force"
+    ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
     """Nobody is called about what fits all `matchers` (label or `rule`, `subject`: value) until `ends_at`.
 
-    Who made it and why is kept with it. Red is never silenced.
+    Who made it and why is kept with it. Red is spared by it, unless it is meant for red too (`red`): then it is a
+    proposal and hides nothing at all until another person has confirmed it.
     """
 
     silence_id: str
@@ -130,16 +141,37 @@ class Silence:
     reason: str
     starts_at: datetime
     ends_at: datetime
+    red: bool = False
+    confirmed_by: str | None = None
+
+    @property
+    def is_proposed(self) -> bool:
+        """Whether it waits for the second pair of eyes."""
+        return self.red and self.confirmed_by is None
+
+    def state(self, now: datetime) -> SilenceState:
+        """What has become of it by now; a proposal that nobody confirmed in its time has ended."""
+        if now >= self.ends_at:
+            return SilenceState.ENDED
+        if self.is_proposed:
+            return SilenceState.PROPOSED
+        return SilenceState.IN_FORCE if self.starts_at <= now else SilenceState.TO_COME
 
     def holds(self, now: datetime) -> bool:
         """Whether it is in force."""
-        return self.starts_at <= now < self.ends_at
+        return self.state(now) is SilenceState.IN_FORCE
+
+    def fits(self, alert: Alert) -> bool:
+        """Whether its matchers fit this alert, however grave that is."""
+        return all(_facts(alert).get(name) == value for name, value in self.matchers.items())
 
     def hides(self, alert: Alert) -> bool:
         """Whether it would hide this alert."""
-        return alert.severity is not Severity.RED and all(
-            _facts(alert).get(name) == value for name, value in self.matchers.items()
-        )
+        return (self.red or alert.severity is not Severity.RED) and self.fits(alert)
+
+    def is_by(self, who: str) -> bool:
+        """Whether the person behind a credential is its author, whichever way they came."""
+        return person(self.author).casefold() == person(who).casefold()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +228,18 @@ class World:
     sources: Sequence[Source] = ()
     inhibitions: Sequence[Inhibition] = ()
     working_time_after: Callable[[datetime, timedelta], datetime] = field(default=lambda at, length: at + length)
+    _speakers: Mapping[tuple[str, str, str], Sequence[Source]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        found: dict[tuple[str, str, str], list[Source]] = {}
+        for source in self.sources:
+            for name, value in source.labels.items():
+                found.setdefault((source.rule, name, value), []).append(source)
+        object.__setattr__(self, "_speakers", found)
+
+    def speakers(self, inhibition: Inhibition, alert: Alert) -> Sequence[Source]:
+        """The sources that may speak for an alert by this inhibition: few, of however many there are."""
+        return self._speakers.get((inhibition.by, inhibition.same, alert.labels.get(inhibition.same, "")), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,10 +285,28 @@ def route(entry: FeedEntry, subscriber: Subscriber, known: Known, world: World, 
         _inhibited(known.alert, world, now)
         or _silenced(known.alert, world, now)
         or _decided(known.alert, now)
-        or _on_the_ladder(entry, subscriber, known.alert, world, now)
-        or _not_now(entry, subscriber, now)
+        or _on_the_ladder(entry.recorded_at, subscriber, known.alert, world, now)
+        or _not_now(entry.recorded_at, entry, subscriber, now)
         or Goes(RouteReason.NOBODY_ACKNOWLEDGED if subscriber.after else RouteReason.ASKED_FOR)
     )
+
+
+def repeats(
+    alert: Alert, subscriber: Subscriber, *, heard_of: bool, decided: bool, world: World, now: datetime
+) -> bool:
+    """Whether an alert is among those said again to a far side that forgets.
+
+    What they heard of is, while nothing keeps it quiet. What was never owed to them (`decided` False: it is older than
+    the channel) is as a call would be; what was, and was held back or withheld, must not come in by this door.
+    """
+    if alert.status is not Status.OPEN:
+        return False
+    if _inhibited(alert, world, now) or _silenced(alert, world, now) or _decided(alert, now):
+        return False
+    if heard_of or decided or not subscriber.asks_for(alert):
+        return heard_of
+    since = alert.opened_at or alert.first_seen_at
+    return (_on_the_ladder(since, subscriber, alert, world, now) or _not_now(since, alert, subscriber, now)) is None
 
 
 def hidden_by(silence: Silence, alerts: Iterable[Alert]) -> list[Alert]:
@@ -284,7 +346,7 @@ def _facts(alert: Alert) -> Mapping[str, str]:
 
 def _inhibited(alert: Alert, world: World, now: datetime) -> Waits | None:
     for inhibition in world.inhibitions:
-        for source in world.sources:
+        for source in world.speakers(inhibition, alert):
             if source.source_id != alert.alert_id and inhibition.quiets(alert, source):
                 return Waits(RouteReason.INHIBITED, now + ASK_AGAIN, by=source.source_id)
     return None
@@ -308,24 +370,24 @@ def _decided(alert: Alert, now: datetime) -> Waits | None:
 
 
 def _on_the_ladder(
-    entry: FeedEntry, subscriber: Subscriber, alert: Alert, world: World, now: datetime
+    since: datetime, subscriber: Subscriber, alert: Alert, world: World, now: datetime
 ) -> Waits | Withheld | None:
     if not subscriber.after:
         return None
-    due = world.working_time_after(entry.recorded_at, subscriber.after)
+    due = world.working_time_after(since, subscriber.after)
     if now < due:
-        return Waits(RouteReason.ON_THE_LADDER, due)
+        return Waits(RouteReason.ON_THE_LADDER, due, by=subscriber.rung)
     held = standing(alert, DecisionKind.ACKNOWLEDGEMENT, now=now)
     return None if held is None else Withheld(RouteReason.ACKNOWLEDGED, by=held.by)
 
 
-def _not_now(entry: FeedEntry, subscriber: Subscriber, now: datetime) -> Waits | None:
+def _not_now(since: datetime, told: FeedEntry | Alert, subscriber: Subscriber, now: datetime) -> Waits | None:
     quiet = subscriber.quiet
-    end = None if quiet is None or entry.severity.rank >= quiet.wakes.rank else quiet.end_of(now)
+    end = None if quiet is None or told.severity.rank >= quiet.wakes.rank else quiet.end_of(now)
     if end is not None:
         return Waits(RouteReason.QUIET_HOURS, end)
-    gathered = entry.recorded_at + subscriber.gather
+    gathered = since + subscriber.gather
     # A clock that was set back must not make it wait longer.
-    if entry.severity is not Severity.RED and entry.recorded_at <= now < gathered:
+    if told.severity is not Severity.RED and since <= now < gathered:
         return Waits(RouteReason.GATHERED, gathered)
     return None

@@ -27,7 +27,7 @@ _SECRET_NAMES = frozenset({"consent_id", "set_cookie", "private_key"})
 _OPEN_NAMES = frozenset({"alert_key", "idempotency_key", "uscc", "institution", "run_id", "sha256", "raw_sha256",
                          "audit_head", "timestamp", "level", "logger"})
 
-_TOKENS = re.compile(r"\b(?:emk_|whsec_)[A-Za-z0-9_+/=-]{6,}")
+_TOKENS = re.compile(r"\b(?:emk_|ems_|whsec_)[A-Za-z0-9_+/=-]{6,}")
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(?<=://)([^\s/:@]*):[^\s/@]+@")
 _ASSIGNED = re.compile(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from threading import Lock
+from typing import TypedDict, Unpack
 
 from alerts.channel import Channel
 from escrow_monitor.banks.connector import BankConnector
@@ -27,6 +28,7 @@ from escrow_monitor.domain.rules import (
     bank_silent,
     calendar_ends,
     certificate_ends,
+    closure_watch,
     corrected_statement,
     delivery_late,
     external_check,
@@ -66,7 +68,7 @@ from escrow_monitor.rounds.seal_audit import seal_audit
 from escrow_monitor.rounds.signals import Patience
 from escrow_monitor.rounds.watch_controls import watch_controls
 from escrow_monitor.rounds.watch_rounds import watch_rounds
-from escrow_monitor.rounds.who_hears import routing_of
+from escrow_monitor.rounds.who_hears import routing_of, together_of
 from escrow_monitor.settings import Settings
 from escrow_monitor.settings.section import zone_of
 
@@ -76,7 +78,7 @@ RULE_NAMES = tuple(
         floor, late_top_up, large_outflow, outflow_cap, freshness, feed_gap, corrected_statement, external_check,
         account_status, round_late, delivery_late, backup_late, calendar_ends, bank_silent,
         certificate_ends, release_ahead, receipt_outside_escrow, reconciliation_open,
-        refund_overdue, refund_mismatch, fee_cap,
+        refund_overdue, refund_mismatch, fee_cap, closure_watch,
     )
 )
 GARBAGE_VALUES = 100_000
@@ -233,82 +235,75 @@ class App:
         self, name: str, shard: str, scheduled_at: datetime, account_nos: Sequence[str] | None,
         usccs: Sequence[str] | None, progress: Progress | None,
     ) -> Report:
+        now = self.clock.now()
+        told = _Told(
+            database=self.database, channels=tuple(self.settings.channels), patience=self.patience,
+            scheduled_at=scheduled_at, now=now,
+        )
         match name:
             case "pull-balances":
                 if shard not in self.settings.banks:
                     raise UsageError(f"no bank {shard!r} is configured: add [banks.{shard}]")
                 return self._pull(shard, scheduled_at, account_nos, progress)
             case "load-statements":
-                if shard not in self.settings.folders:
-                    raise UsageError(f"no folder {shard!r} is configured: add [folders.{shard}]")
-                folder = self.settings.folders[shard]
-                return load_statements(
-                    database=self.database,
-                    name=shard,
-                    zone=zone_of(folder.zone),
-                    scheduled_at=scheduled_at,
-                    folder=StatementFolder(
-                        folder=self.settings.path(folder.path), settle_seconds=folder.settle_seconds
-                    ),
-                    registration=Registration(bank=folder.bank) if folder.register_accounts else None,
-                    format=folder.format,
-                    profiles=self.statement_profiles,
-                    now_of=self.clock.now,
-                    progress=progress,
-                )
+                return self._load(shard, scheduled_at, progress)
             case "check-balances":
                 self._note_policies()
-                return check_balances(
-                    database=self.database,
-                    policies=self.policies,
-                    channels=tuple(self.settings.channels),
-                    patience=self.patience,
-                    scheduled_at=scheduled_at,
-                    now=self.clock.now(),
-                    account_nos=account_nos,
-                    progress=progress,
-                )
+                return check_balances(**told, policies=self.policies, account_nos=account_nos, progress=progress)
             case "reconcile":
-                return reconcile(
-                    database=self.database,
-                    policies=self.policies,
-                    channels=tuple(self.settings.channels),
-                    patience=self.patience,
-                    scheduled_at=scheduled_at,
-                    now=self.clock.now(),
-                    usccs=usccs,
-                    progress=progress,
-                )
+                return reconcile(**told, policies=self.policies, usccs=usccs, progress=progress)
+            case "watch-closure":
+                return _watch_closure(**told, policies=self.policies, usccs=usccs, progress=progress)
             case "deliver-alerts":
-                return deliver_alerts(
-                    database=self.database,
-                    channels={shard: self.channel(shard)} if shard in self.settings.channels else {},
-                    channel=shard,
-                    claimant=self.claimant,
-                    scheduled_at=scheduled_at,
-                    now_of=self.real_now,
-                    watch=self.metrics.delivered,
-                    routing=routing_of(self.settings, shard, calendar=calendar_for("CN")),
-                )
+                return self._deliver(shard, scheduled_at)
             case "seal-audit":
-                if self.seal_key is None:
-                    raise UsageError("no key is configured to seal with: set audit.key_file")
-                return seal_audit(
-                    database=self.database, key=self.seal_key, zone=zone_of(self.settings.schedule.zone),
-                    scheduled_at=scheduled_at, now=self.clock.now(),
-                )
+                return self._seal(scheduled_at)
             case _:
                 return watch_rounds(
-                    database=self.database,
-                    channels=tuple(self.settings.channels),
-                    patience=self.patience,
+                    **told,
                     calendars=calendars_of(self.policies),
                     late_after=self.late_after(),
                     certificates=self._own_certificates(),
                     tls_banks=tls_banks(self.settings),
-                    scheduled_at=scheduled_at,
-                    now=self.clock.now(),
                 )
+
+    def _load(self, shard: str, scheduled_at: datetime, progress: Progress | None) -> Report:
+        if shard not in self.settings.folders:
+            raise UsageError(f"no folder {shard!r} is configured: add [folders.{shard}]")
+        folder = self.settings.folders[shard]
+        return load_statements(
+            database=self.database,
+            name=shard,
+            zone=zone_of(folder.zone),
+            scheduled_at=scheduled_at,
+            folder=StatementFolder(folder=self.settings.path(folder.path), settle_seconds=folder.settle_seconds),
+            registration=Registration(bank=folder.bank) if folder.register_accounts else None,
+            format=folder.format,
+            profiles=self.statement_profiles,
+            now_of=self.clock.now,
+            progress=progress,
+        )
+
+    def _deliver(self, shard: str, scheduled_at: datetime) -> Report:
+        return deliver_alerts(
+            database=self.database,
+            channels={shard: self.channel(shard)} if shard in self.settings.channels else {},
+            channel=shard,
+            claimant=self.claimant,
+            scheduled_at=scheduled_at,
+            now_of=self.real_now,
+            watch=self.metrics.delivered,
+            routing=routing_of(self.settings, shard),
+            together=together_of(self.settings, shard),
+        )
+
+    def _seal(self, scheduled_at: datetime) -> Report:
+        if self.seal_key is None:
+            raise UsageError("no key is configured to seal with: set audit.key_file")
+        return seal_audit(
+            database=self.database, key=self.seal_key, zone=zone_of(self.settings.schedule.zone),
+            scheduled_at=scheduled_at, now=self.clock.now(),
+        )
 
     def reconcile_asked(self, request_id: str, *, progress: Progress | None = None) -> bool:
         """Do a reconciliation that a person asked for. False: another process does it, or it is done."""
@@ -395,6 +390,26 @@ class App:
         for channel in self._channels.values():
             channel.close()
         self.database.close()
+
+
+class _Told(TypedDict):
+    """What every round that tells of alerts is given."""
+
+    database: Database
+    channels: tuple[str, ...]
+    patience: Patience
+    scheduled_at: datetime
+    now: datetime
+
+
+def _watch_closure(
+    *, policies: PolicyBook, usccs: Sequence[str] | None, progress: Progress | None, **told: Unpack[_Told]
+) -> Report:
+    # Loaded here: arrays take a tenth of a second that no other round needs.
+    from escrow_monitor.domain.closure.index import shipped_model
+    from escrow_monitor.rounds.watch_closure import watch_closure
+
+    return watch_closure(**told, policies=policies, model=shipped_model(), usccs=usccs, progress=progress)
 
 
 def tls_banks(settings: Settings) -> Sequence[str]:

@@ -9,11 +9,16 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from escrow_monitor.records.database import Database
 from tests.postgres import NoPostgres, new_database, running_server
 
 _numbers = count(1)
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("here", deadline=None)
+settings.load_profile("here")
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ class Notice:
     """What a chat message or an e-mail says of one entry, in one language.
 
     `title` is one line: how bad, what happened, the sentence. `facts` are names and values in the order of their
-    worth. `is_test` marks a message that is no alert.
+    worth. `about` names the institution, `cause` what several may have in common; empty where there is none. `is_test`
+    marks a message that is no alert.
     """
 
     seq: int
@@ -25,6 +26,8 @@ class Notice:
     facts: tuple[tuple[str, str], ...]
     url: str
     lang: Lang
+    about: str = ""
+    cause: str = ""
     is_test: bool = False
 
 
@@ -50,7 +53,7 @@ def notice_of_test(message_id: str, *, url: str, lang: Lang) -> Notice:
 
 
 def headline(notices: Sequence[Notice]) -> str:
-    """One line over several notices: how many of which severity, the worst first."""
+    """One line over several notices: whom or what all are about, how many of which severity, the worst first."""
     lang = notices[0].lang
     if len(notices) == 1:
         return notices[0].title
@@ -60,10 +63,17 @@ def headline(notices: Sequence[Notice]) -> str:
     ]
     words = [(_SEVERITY_WORDS[lang][severity], count) for severity, count in counted if count]
     first, last = notices[0].seq, notices[-1].seq
+    common = _common([notice.about for notice in notices]) or _common([notice.cause for notice in notices])
     if lang == "zh":
         counts = "，".join(f"{word} {count}" for word, count in words)
-        return f"{len(notices)} 条预警（{counts}）第 {first} 至 {last} 号"
-    return f"{len(notices)} alerts ({', '.join(f'{count} {word}' for word, count in words)}), no. {first} to {last}"
+        return f"{common and f'{common}：'}{len(notices)} 条预警（{counts}）第 {first} 至 {last} 号"
+    counts = ", ".join(f"{count} {word}" for word, count in words)
+    return f"{common and f'{common}: '}{len(notices)} alerts ({counts}), no. {first} to {last}"
+
+
+def _common(texts: Sequence[str]) -> str:
+    """What all say, if they do."""
+    return texts[0] if len(set(texts)) == 1 else ""
 
 
 def parts(text: str, limit: int, *, measure: Callable[[str], int]) -> list[str]:

@@ -8,7 +8,6 @@ from alerts.alert import FeedEntry
 from alerts.feeds.item import Lang, feed_item
 
 MEDIA_TYPE = "text/event-stream"
-HEARTBEAT = b": still here\n\n"
 
 
 def server_sent(entry: FeedEntry, *, home_url: str, lang: Lang = "zh") -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from alerts.alert import FeedEntry, Severity
 
@@ -11,7 +11,8 @@ from alerts.alert import FeedEntry, Severity
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedFilter:
     """All that is set must fit. `severity` is the least grave that is wanted, `district` a code or the beginning of one
-    (`5103` is every county of Zigong); the others are compared whole."""
+    (`5103` is every county of Zigong); the others are compared whole. `districts` is what a reader may see at all, one
+    of these codes or beginnings: it is not asked for by name and is in no address."""
 
     severity: Severity | None = None
     rule: str | None = None
@@ -19,16 +20,17 @@ class FeedFilter:
     account_no: str | None = None
     bank: str | None = None
     district: str | None = None
+    districts: tuple[str, ...] | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether everything fits."""
-        return not self.asked
+        return not self.asked and self.districts is None
 
     @property
     def asked(self) -> dict[str, str]:
         """What is set, by name, as a query string says it."""
-        return {each.name: str(value) for each in fields(self) if (value := getattr(self, each.name)) is not None}
+        return {name: str(value) for name in NAMES if (value := getattr(self, name)) is not None}
 
     def matches(self, entry: FeedEntry) -> bool:
         """Whether an entry is wanted. What an entry does not say of itself fits no filter."""
@@ -37,6 +39,8 @@ class FeedFilter:
         if self.rule is not None and entry.key.rule != self.rule:
             return False
         labels = entry.labels
+        if self.districts is not None and not labels.get("district", "").startswith(self.districts):
+            return False
         if self.district is not None and not labels.get("district", "").startswith(self.district):
             return False
         return all(
@@ -57,7 +61,7 @@ class FeedFilter:
                 merged[name] = max(held, value, key=len)
             else:
                 return None
-        return filter_of(merged)
+        return replace(filter_of(merged), districts=_both(self.districts, other.districts))
 
 
 def filter_of(asked: Mapping[str, str]) -> FeedFilter:
@@ -69,4 +73,14 @@ def filter_of(asked: Mapping[str, str]) -> FeedFilter:
     )
 
 
-NAMES = tuple(each.name for each in fields(FeedFilter))
+def _both(one: tuple[str, ...] | None, other: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The codes whose districts both cover: of two of which one begins with the other, the longer."""
+    if one is None or other is None:
+        return other if one is None else one
+    return tuple(sorted({
+        max(left, right, key=len)
+        for left in one for right in other if left.startswith(right) or right.startswith(left)
+    }))
+
+
+NAMES = tuple(each.name for each in fields(FeedFilter) if each.name != "districts")

@@ -8,6 +8,7 @@ from typing import Literal, TypedDict
 from uuid import UUID, uuid5
 
 from alerts.alert import FeedEntry, Figure, Reason, Severity, TransitionKind
+from alerts.routing import RouteReason
 
 Lang = Literal["zh", "en"]
 
@@ -73,6 +74,27 @@ REASON_WORDS: Mapping[Reason, Mapping[Lang, str]] = {
     },
 }
 """What each reason says to people."""
+
+
+ROUTE_WORDS: Mapping[RouteReason, Mapping[Lang, str]] = {
+    RouteReason.ASKED_FOR: {"zh": "已订阅", "en": "it is asked for"},
+    RouteReason.NOBODY_ACKNOWLEDGED: {"zh": "逾时无人确认", "en": "nobody acknowledged it in time"},
+    RouteReason.HEARD_OF: {"zh": "此前已通知过该预警", "en": "they heard of the alert before"},
+    RouteReason.INHIBITED: {"zh": "由更重的预警代为通知", "en": "a graver alert speaks for it"},
+    RouteReason.SILENCED: {"zh": "静默中", "en": "silenced"},
+    RouteReason.SNOOZED: {"zh": "已暂缓提醒", "en": "snoozed"},
+    RouteReason.ACCEPTED: {"zh": "已经两人接受", "en": "accepted by two people"},
+    RouteReason.ON_THE_LADDER: {"zh": "尚未到逐级上报时间", "en": "its rung of the ladder is not reached"},
+    RouteReason.GATHERED: {"zh": "等待同类一并发送", "en": "waits for what belongs with it"},
+    RouteReason.QUIET_HOURS: {"zh": "免打扰时段", "en": "quiet hours"},
+    RouteReason.NOT_ASKED_FOR: {"zh": "未订阅", "en": "not asked for"},
+    RouteReason.NOT_HEARD_OF: {"zh": "此前未通知过该预警", "en": "they never heard of the alert"},
+    RouteReason.ENDED_MEANWHILE: {"zh": "其间已解除", "en": "it ended meanwhile"},
+    RouteReason.NEWER_CALL: {"zh": "已有更新的通知", "en": "a newer call says more"},
+    RouteReason.ACKNOWLEDGED: {"zh": "已有人确认", "en": "somebody acknowledged it"},
+    RouteReason.STORM: {"zh": "一次核查新增过多，合并为一条", "en": "too many at once: one alert speaks for all"},
+}
+"""What people are told of why a channel was given something, or was not."""
 
 
 class EscrowFacts(TypedDict):

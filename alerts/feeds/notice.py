@@ -38,6 +38,8 @@ def notice(entry: FeedEntry, *, home_url: str, lang: Lang = "zh", zone: tzinfo =
         facts=tuple((names[name], value) for name, value in values.items() if value),
         url=item["url"],
         lang=lang,
+        about=values["name"] or values["uscc"],
+        cause=" ".join(part for part in (values["rule"], values["bank"]) if part),
     )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from alerts.feeds.filter import FeedFilter
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records import audit, keys
+from escrow_monitor.records import audit, keys, users
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.keys import KeyInfo
 
@@ -16,21 +16,24 @@ _ALL = FeedFilter()
 
 def create_key(
     database: Database, *, name: str, scopes: Sequence[str], expires_after: timedelta, actor: str, now: datetime,
-    only: FeedFilter = _ALL,
+    only: FeedFilter = _ALL, owner: str | None = None,
 ) -> tuple[KeyInfo, str]:
     """Make a key; its secret is returned this once and only its hash is kept.
 
-    `only` binds it to a part of the feed. Raises UsageError if it could then read something else.
+    `only` binds it to a part of the feed. Raises UsageError if it could then read something else. `owner` is the person
+    whose key it is: what it does they do, it does nothing that they may not, and it ends with their account.
     """
     if not only.is_empty and set(scopes) != {"feed"}:
         raise UsageError("a key for a part of the feed can have the scope feed alone: others would show all")
     with database.write() as session:
+        if owner is not None and users.user(session, owner) is None:
+            raise UsageError(f"there is no user {owner[:40]!r}: see users list")
         key, secret = keys.create(
-            session, name=name, scopes=scopes, expires_at=now + expires_after, now=now, only=only
+            session, name=name, scopes=scopes, expires_at=now + expires_after, now=now, only=only, owner=owner
         )
         payload = {
             "key_id": key.key_id, "name": name, "scopes": sorted(key.scopes), "expires_at": str(key.expires_at),
-            "only": only.asked,
+            "only": only.asked, **({} if owner is None else {"owner": owner}),
         }
         audit.append(session, kind="key.created", actor=actor, payload=payload, now=now)
     return key, secret

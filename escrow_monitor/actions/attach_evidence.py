@@ -10,7 +10,7 @@ from escrow_monitor.actions.move_case import REASON_CHARACTERS_MAX, CaseUnknown,
 from escrow_monitor.errors import UsageError
 from escrow_monitor.records import case_book
 from escrow_monitor.records.case_book import CaseEvidence
-from escrow_monitor.records.database import Database
+from escrow_monitor.records.database import Database, Session
 
 EVIDENCE_BYTES_MAX = 25 * 1024 * 1024
 """A scanned contract of fifty pages is some ten megabytes."""
@@ -20,6 +20,18 @@ UNKNOWN_TYPE = "application/octet-stream"
 
 def attach_evidence(
     database: Database, *, case_no: str, content: bytes, filename: str, actor: str, note: str = "",
+    media_type: str | None = None, now: datetime,
+) -> CaseEvidence:
+    """Attach a document in a transaction of its own; see `attach_evidence_in`."""
+    with database.write() as session:
+        return attach_evidence_in(
+            session, case_no=case_no, content=content, filename=filename, actor=actor, note=note,
+            media_type=media_type, now=now,
+        )
+
+
+def attach_evidence_in(
+    session: Session, *, case_no: str, content: bytes, filename: str, actor: str, note: str = "",
     media_type: str | None = None, now: datetime,
 ) -> CaseEvidence:
     """Keep a document with a case, closed or not, named by its SHA-256; nobody takes it out again.
@@ -36,10 +48,9 @@ def attach_evidence(
     if len(note) > REASON_CHARACTERS_MAX:
         raise UsageError(f"what is said of a document is at most {REASON_CHARACTERS_MAX} characters long")
     actor = known_actor(actor)
-    with database.write() as session:
-        if case_book.case(session, case_no, lock=True) is None:
-            raise CaseUnknown(f"there is no case {case_no}: see cases list")
-        return case_book.add_evidence(
-            session, case_no, content=content, filename=name, note=note.strip(), actor=actor, now=now,
-            media_type=media_type or guess_type(name)[0] or UNKNOWN_TYPE,
-        )
+    if case_book.case(session, case_no, lock=True) is None:
+        raise CaseUnknown(f"there is no case {case_no}: see cases list")
+    return case_book.add_evidence(
+        session, case_no, content=content, filename=name, note=note.strip(), actor=actor, now=now,
+        media_type=media_type or guess_type(name)[0] or UNKNOWN_TYPE,
+    )

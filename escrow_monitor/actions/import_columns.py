@@ -104,6 +104,14 @@ COLUMNS: Mapping[str, Mapping[str, ColumnText]] = {
         "topic": ColumnText("投诉事项", "refund", "退费"),
         "note": ColumnText("备注", ""),
     },
+    "notices": {
+        "notice_no": ColumnText("通报编号", "TZ-2026-0001"),
+        "uscc": ColumnText("统一社会信用代码", _USCC),
+        "noticed_on": ColumnText("发生日期", "2026-05-06"),
+        "kind": ColumnText("通报事项", "wage_arrears", "拖欠工资"),
+        "source": ColumnText("通报部门", "labour inspection", "人社局"),
+        "note": ColumnText("备注", ""),
+    },
 }
 """By kind, in the order of a template."""
 
@@ -115,6 +123,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "lessons": ("contract_no", "session_no", "status"),
     "refund-claims": ("claim_no", "contract_no", "claimed_on", "cause"),
     "complaints": ("complaint_no", "uscc", "received_on"),
+    "notices": ("notice_no", "uscc", "noticed_on", "kind"),
 }
 """The columns that must be there and filled."""
 
@@ -132,6 +141,11 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     },
     "cause": {
         "consumer": "消费者原因", "institution": "机构原因", "force_majeure": "不可抗力", "window": "全额退费期",
+    },
+    "notice_kind": {
+        "new_representative": "变更法定代表人", "new_address": "变更地址", "new_campus": "新设校区",
+        "wage_arrears": "拖欠工资", "rent_arrears": "拖欠房租", "licence_revoked": "吊销办学许可证",
+        "account_frozen": "账户冻结", "large_outlay_approved": "批准大额支出",
     },
 }
 """The Chinese words of closed sets, by the set; both are understood."""

@@ -1,4 +1,4 @@
-"""Load a file of institutions, accounts, contracts, charges, lessons, refund claims or complaints.
+"""Load a file of institutions, accounts, contracts, charges, lessons, refund claims, complaints or notices.
 
     file --look--> hash, encoding --read--> columns of values --spool--> rows --one transaction--> records, sums, audit
                                        \\-> bad rows                        \\-> rows that do not fit what is recorded

@@ -13,7 +13,8 @@ from escrow_monitor.domain.accounts import Mode, Purpose
 from escrow_monitor.domain.contracts import Cause, DeadlineUnit, GiftPolicy, LessonStatus, SubjectKind
 from escrow_monitor.domain.institutions import InstitutionKind, InstitutionStatus
 from escrow_monitor.domain.money import MINOR_UNITS_MAX, exponent
-from escrow_monitor.records import accounts, charges, complaints, contracts, lessons, refund_claims
+from escrow_monitor.domain.notices import NoticeKind
+from escrow_monitor.records import accounts, charges, complaints, contracts, lessons, notices, refund_claims
 from escrow_monitor.records.contract_amounts import as_written
 from escrow_monitor.records.incoming import Arrived
 
@@ -190,6 +191,13 @@ KINDS: Mapping[str, Kind] = {
             "channel": _WORDS, "complainant_ref": optional(cells.pseudonym), "topic": _WORDS, "note": _NOTE,
         },
         keys=("complaint_no",), cells=tuple(complaints.SHAPE.columns), record=complaints.record_complaints,
+    ),
+    "notices": Kind(
+        parses={
+            **_keyed("notice_no"), "uscc": needed(cells.uscc), "noticed_on": needed(cells.day),
+            "kind": needed(cells.one_of(NoticeKind, WORDS["notice_kind"])), "source": _WORDS, "note": _NOTE,
+        },
+        keys=("notice_no",), cells=tuple(notices.SHAPE.columns), record=notices.record_notices,
     ),
 }
 

@@ -8,19 +8,24 @@ from escrow_monitor.actions.move_case import CaseUnknown, known_actor
 from escrow_monitor.errors import UsageError
 from escrow_monitor.records import case_book
 from escrow_monitor.records.case_book import CaseNote
-from escrow_monitor.records.database import Database
+from escrow_monitor.records.database import Database, Session
 
 NOTE_CHARACTERS_MAX = 10_000
 
 
 def note_case(database: Database, *, case_no: str, text: str, actor: str, now: datetime) -> CaseNote:
+    """Add a note in a transaction of its own; see `note_case_in`."""
+    with database.write() as session:
+        return note_case_in(session, case_no=case_no, text=text, actor=actor, now=now)
+
+
+def note_case_in(session: Session, *, case_no: str, text: str, actor: str, now: datetime) -> CaseNote:
     """Add a note to a case, closed or not; nobody changes it later. Raises CaseUnknown and UsageError."""
     text = text.strip()
     if not text or len(text) > NOTE_CHARACTERS_MAX:
         raise UsageError(f"a note has at least one sign and at most {NOTE_CHARACTERS_MAX}")
     actor = known_actor(actor)
-    with database.write() as session:
-        if case_book.case(session, case_no, lock=True) is None:
-            raise CaseUnknown(f"there is no case {case_no}: see cases list")
-        case_book.add_notes(session, [(case_no, text)], actor=actor, now=now)
-        return case_book.case_notes(session, case_no)[-1]
+    if case_book.case(session, case_no, lock=True) is None:
+        raise CaseUnknown(f"there is no case {case_no}: see cases list")
+    case_book.add_notes(session, [(case_no, text)], actor=actor, now=now)
+    return case_book.case_notes(session, case_no)[-1]

@@ -11,11 +11,13 @@ from escrow_monitor.domain.entitlement import Impossible, Ledger
 from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.policy import PolicyBook
 from escrow_monitor.domain.refund_quote import Quote, quote
+from escrow_monitor.domain.visibility import EVERYTHING, Visible
 from escrow_monitor.errors import EscrowMonitorError, UsageError
 from escrow_monitor.records.accounts import institution, institutions
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.ledgers import contract_count, every_ledger, ledgers
 from escrow_monitor.records.refund_claims import refund_claims
+from escrow_monitor.records.visible import may_see
 
 Progress = Callable[[int, int | None], None]
 
@@ -35,16 +37,16 @@ class Quoted:
 
 def quote_refund(
     database: Database, policies: PolicyBook, *, contract_no: str, on: date, cause: Cause | None = None,
-    claim_no: str | None = None,
+    claim_no: str | None = None, visible: Visible = EVERYTHING,
 ) -> Quoted:
     """What is due under one contract at the end of `on` if it is claimed that day; on its claim, by the claim's day.
 
     Without a cause it is the consumer's own, or the claim's. Raises UsageError for a contract or claim that is not
-    known, and for a claim that is only made later.
+    known (or may not be seen), and for a claim that is only made later.
     """
     with database.read() as session:
         ledger = ledgers(session, [contract_no]).get(contract_no)
-        if ledger is None:
+        if ledger is None or not may_see(session, visible, ledger.contract.uscc):
             raise UsageError(f"contract {contract_no} is not known: see contracts list")
         claims = refund_claims(session, claim_nos=[claim_no]) if claim_no is not None else []
         holder = institution(session, ledger.contract.uscc)

@@ -10,15 +10,16 @@ from escrow_monitor.actions.move_case import CaseUnknown
 from escrow_monitor.domain.dispute_clocks import Deadline, deadlines, next_deadline
 from escrow_monitor.domain.dispute_words import CaseState
 from escrow_monitor.domain.disputes import Case, open_moves
-from escrow_monitor.domain.entitlement import Impossible
 from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.policy import PolicyBook
 from escrow_monitor.domain.refund_cases import CaseFacts
 from escrow_monitor.domain.refund_quote import Quote
+from escrow_monitor.domain.visibility import EVERYTHING, Visible
 from escrow_monitor.records import case_book
 from escrow_monitor.records.case_book import CaseEvidence, CaseMove, CaseNote, CaseQuote, CaseRecord, day_of
 from escrow_monitor.records.cases import CaseLaw, case_facts, case_law
-from escrow_monitor.records.database import Database
+from escrow_monitor.records.database import Database, Session
+from escrow_monitor.records.visible import may_see
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,26 +104,37 @@ class CaseHistory:
 def list_cases(
     database: Database, policies: PolicyBook, *, now: datetime, states: Sequence[CaseState] | None = None,
     uscc: str | None = None, contract_no: str | None = None, after: str = "", limit: int | None = None,
+    visible: Visible = EVERYTHING,
 ) -> list[CaseShown]:
     """The cases that fit all that is asked, by number."""
     with database.read() as session:
         found = case_book.cases(
             session, states=states, usccs=None if uscc is None else [uscc],
             contract_nos=None if contract_no is None else [contract_no], after=after, limit=limit,
+            visible=visible,
         )
-        law = case_law(session, policies)
-        facts = case_facts(session, [one.case for one in found], on=day_of(now), law=law)
-    return [_shown(record, each, law, day_of(now)) for record, each in zip(found, facts, strict=True)]
+        return shown_cases(session, policies, found, on=day_of(now))
 
 
-def show_case(database: Database, policies: PolicyBook, *, case_no: str, now: datetime) -> CaseHistory:
-    """One case and all that was done. Raises CaseUnknown."""
+def shown_cases(
+    session: Session, policies: PolicyBook, records: Sequence[CaseRecord], *, on: date
+) -> list[CaseShown]:
+    """These cases with what is due on each and by when, in their order."""
+    law = case_law(session, policies, {one.case.uscc for one in records})
+    facts = case_facts(session, [one.case for one in records], on=on, law=law)
+    return [_shown(record, each, law, on) for record, each in zip(records, facts, strict=True)]
+
+
+def show_case(
+    database: Database, policies: PolicyBook, *, case_no: str, now: datetime, visible: Visible = EVERYTHING
+) -> CaseHistory:
+    """One case and all that was done. Raises CaseUnknown, also for what may not be seen."""
     on = day_of(now)
     with database.read() as session:
         record = case_book.case(session, case_no)
-        if record is None:
+        if record is None or not may_see(session, visible, record.case.uscc):
             raise CaseUnknown(f"there is no case {case_no}: see cases list")
-        law = case_law(session, policies)
+        law = case_law(session, policies, [record.case.uscc])
         facts = case_facts(session, [record.case], on=on, law=law, quote_all=True)[0]
         return CaseHistory(
             shown=_shown(record, facts, law, on), moves=case_book.case_moves(session, [case_no]),
@@ -162,11 +174,6 @@ def deadline_json(deadline: Deadline, on: date) -> dict[str, object]:
         "kind": deadline.kind.value, "last_day": deadline.last_day.isoformat(),
         "passed_from": deadline.passed_from.isoformat(), "passed": deadline.passed(on), "clause": deadline.clause,
     }
-
-
-def impossible_of(facts: CaseFacts) -> Impossible | None:
-    """Why what is due cannot be computed, or None."""
-    return facts.quote if isinstance(facts.quote, Impossible) else None
 
 
 def _shown(record: CaseRecord, facts: CaseFacts, law: CaseLaw, on: date) -> CaseShown:

@@ -104,10 +104,14 @@ def open_table(stream: BinaryIO, names: Names) -> Table:
     encoding = _encoding(stream, first, names.where)
     stream.seek(0)
     text = io.TextIOWrapper(stream, encoding=encoding, newline="", write_through=True)
-    if first.head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
-        columns, pieces = list(names.zh), _json_lines(text, names)
-    else:
-        columns, pieces = _csv(text, names)
+    try:
+        if first.head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+            columns, pieces = list(names.zh), _json_lines(text, names)
+        else:
+            columns, pieces = _csv(text, names)
+    except UsageError:
+        text.detach()
+        raise
     return Table(sha256=first.sha256, columns=columns, lines=first.lines, rows=_detaching(pieces, text))
 
 

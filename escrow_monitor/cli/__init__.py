@@ -14,9 +14,11 @@ from escrow_monitor.cli import (
     admin,
     alerts,
     audit,
+    backtest,
     cases,
     channels,
     contracts,
+    deliveries,
     demo,
     doctor,
     imports,
@@ -25,6 +27,7 @@ from escrow_monitor.cli import (
     refunds,
     silences,
     statements,
+    users,
     work,
 )
 from escrow_monitor.cli.frame import Frame
@@ -36,7 +39,6 @@ app = typer.Typer(
     name="escrow-monitor",
     help="Tells a regulator, every day and for every training institution, whether families' prepaid money is there.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -56,9 +58,8 @@ def options(
 
 
 for room in (
-    demo, work, statements, accounts, contracts, imports, reconcile, cases, refunds, policy, alerts, channels, audit,
-    silences,
-    admin, doctor,
+    demo, work, statements, accounts, contracts, imports, reconcile, cases, refunds, policy, backtest, alerts, channels,
+    deliveries, silences, audit, admin, users, doctor,
 ):
     room.register(app)
 

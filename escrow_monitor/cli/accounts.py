@@ -202,13 +202,16 @@ def list_institutions(context: typer.Context, as_json: AsJson = False) -> None:
 @institutions_group.command("show")
 def show_institution(context: typer.Context, uscc: str, as_json: AsJson = False) -> None:
     """One institution and its accounts."""
+    from escrow_monitor.domain.rules import closure_watch
     from escrow_monitor.records.accounts import institution
+    from escrow_monitor.records.closure_watches import closure_standing
     from escrow_monitor.records.positions import checked_accounts
 
     frame = frame_of(context)
     with frame.app() as app, app.database.read() as session:
         found = institution(session, uscc)
         held = checked_accounts(session, uscc=uscc, limit=None)
+        watched = closure_standing(session, uscc)
     if found is None:
         raise UsageError(f"institution {uscc} is not known: see institutions list")
     if as_json:
@@ -221,6 +224,7 @@ def show_institution(context: typer.Context, uscc: str, as_json: AsJson = False)
                 "status": found.status.value,
                 "policy": found.policy,
                 "accounts": [account_json(one) for one in held],
+                "outlook": None if watched is None else watched.outlook.as_json(),
             }
         )
         return
@@ -229,6 +233,12 @@ def show_institution(context: typer.Context, uscc: str, as_json: AsJson = False)
         say("  " + "  ".join("" if cell is None else str(cell) for cell in _row(one)))
         for finding in one.standing.findings:
             say(f"    {finding['why'] if frame.language == 'zh' else finding['why_en']}")
+    if watched is None:
+        say(frame.pick(zh="  关停预警：尚未研判", en="  closure watch: not judged yet"))
+        return
+    said = closure_watch.examine(watched.outlook, watched.judged_at)
+    level = said.level or said.standing
+    say(frame.pick(zh=f"  关停预警（{level}）：{said.why_zh}", en=f"  closure watch ({level}): {said.why_en}"))
 
 
 def account_json(one: CheckedAccount) -> dict[str, object]:

@@ -43,6 +43,9 @@ def create(
     ] = None,
     institution: Annotated[str | None, typer.Option(help="With scope feed: only this institution (USCC).")] = None,
     severity: Annotated[str | None, typer.Option(help="With scope feed: only this severity and worse.")] = None,
+    user: Annotated[
+        str | None, typer.Option(help="Whose key it is: what it does they do, and no more than they may.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key. It is printed once and cannot be read again."""
@@ -56,7 +59,7 @@ def create(
     with frame_of(context).app(makes=True) as app:
         key, secret = create_key(
             app.database, name=name, scopes=scopes, expires_after=timedelta(days=days), actor="cli",
-            now=app.real_now(), only=only,
+            now=app.real_now(), only=only, owner=user,
         )
     if as_json:
         print_json(
@@ -65,6 +68,7 @@ def create(
                 "name": key.name,
                 "scopes": sorted(key.scopes),
                 "only": key.only.asked,
+                "user": key.owner,
                 "key": secret,
                 "expires_at": key.expires_at and key.expires_at.isoformat(),
             }
@@ -97,7 +101,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
         print_json([
             {
                 "key_id": key.key_id, "name": key.name, "scopes": sorted(key.scopes), "only": key.only.asked,
-                "created_at": key.created_at.isoformat(), "open": key.opens_at(now),
+                "user": key.owner, "created_at": key.created_at.isoformat(), "open": key.opens_at(now),
                 "expires_at": key.expires_at and key.expires_at.isoformat(),
             }
             for key in found

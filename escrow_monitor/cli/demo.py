@@ -15,6 +15,7 @@ from escrow_monitor.cli.progress import progress
 from escrow_monitor.errors import UsageError
 
 if TYPE_CHECKING:
+    from escrow_monitor.cli.stage import Stage
     from escrow_monitor.wiring import App
 
 
@@ -31,6 +32,9 @@ def demo(
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same district.")] = 1,
     institutions: Annotated[int, typer.Option(min=1, help="How many institutions.")] = 12,
+    families: Annotated[
+        int, typer.Option(min=0, max=200, help="How many more, whose contracts and lessons are known as well.")
+    ] = 8,
     once: Annotated[
         bool, typer.Option("--once", help="One full cycle without serving: print the report and end.")
     ] = False,
@@ -38,23 +42,28 @@ def demo(
 ) -> None:
     """A living demo district: fake banks over HTTP, daemon, console, feeds. With --once, one cycle and a report."""
     frame = frame_of(context)
+    if as_json and not once:
+        raise UsageError("--json goes with --once: a living district has no end to print")
+
+    def play(folder: Path) -> int:
+        from escrow_monitor.cli.stage import Stage
+
+        stage = Stage(folder=folder, seed=seed, institutions=institutions, families=families, port=port, once=once)
+        return _play(frame, stage, as_json=as_json)
+
     if dir is not None:
-        raise typer.Exit(_demo(frame, dir, port=port, seed=seed, institutions=institutions, once=once, as_json=as_json))
+        raise typer.Exit(play(dir))
     with tempfile.TemporaryDirectory(prefix="escrow-demo-") as folder:
-        code = _demo(frame, Path(folder), port=port, seed=seed, institutions=institutions, once=once, as_json=as_json)
+        code = play(Path(folder))
     raise typer.Exit(code)
 
 
-def _demo(frame: Frame, folder: Path, *, port: int, seed: int, institutions: int, once: bool, as_json: bool) -> int:
-    from escrow_monitor.cli.stage import Stage
+def _play(frame: Frame, stage: Stage, *, as_json: bool) -> int:
     from escrow_monitor.logs import configure
 
-    if as_json and not once:
-        raise UsageError("--json goes with --once: a living district has no end to print")
     configure(format="console", level="debug" if frame.debug else "error", stream=sys.stderr)
-    stage = Stage(folder=folder, seed=seed, institutions=institutions, port=port, once=once)
-    if once:
-        with stage.opened() as (app, _):
+    if stage.once:
+        with stage.opened() as (app, _, _):
             return _report(frame, app, _cycle(app), as_json=as_json)
     return stage.serve(frame)
 
@@ -63,7 +72,10 @@ def _cycle(app: App) -> list[dict[str, object]]:
     """History, pull, load, check, deliver; with progress on a terminal."""
     reports: list[dict[str, object]] = []
     at = app.clock.now()
-    for name in ("load-statements", "pull-balances", "check-balances", "reconcile", "deliver-alerts", "watch-rounds"):
+    for name in (
+        "load-statements", "pull-balances", "check-balances", "reconcile", "watch-closure", "deliver-alerts",
+        "watch-rounds",
+    ):
         for shard in app.shards(name):
             with progress(f"{name} {shard}") as hear:
                 reports.append(app.perform(name, shard, at, progress=hear).as_json())

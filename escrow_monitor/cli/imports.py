@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 def import_(
     context: typer.Context,
     kind: Annotated[str, typer.Argument(
-        help="institutions, accounts, contracts, charges, lessons, refund-claims or complaints; or template"
+        help="institutions, accounts, contracts, charges, lessons, refund-claims, complaints or notices; or template"
     )],
     file: Annotated[str, typer.Argument(
         help="CSV (UTF-8 or GB18030), XLSX or JSON Lines with a header row; of a template, the kind"

@@ -12,12 +12,8 @@ from escrow_monitor.cli.output import print_json, print_table, say
 from escrow_monitor.errors import UsageError
 
 if TYPE_CHECKING:
-    from datetime import date
-
-    from escrow_monitor.domain.institutions import Institution
-    from escrow_monitor.domain.policy import Clause, EffectivePolicy, PolicyBook, Terms
-    from escrow_monitor.domain.requirement import Required, RequiredPart
-    from escrow_monitor.wiring import App
+    from escrow_monitor.domain.policy import Clause, PolicyBook, Terms
+    from escrow_monitor.domain.requirement import RequiredPart
 
 group = typer.Typer(no_args_is_help=True, help="The rules as data: what they say, where from, and the floor they give.")
 
@@ -121,6 +117,7 @@ def effective(
     as_json: AsJson = False,
 ) -> None:
     """What holds for an institution on a day: the clauses in force, and the floor they give each account."""
+    from escrow_monitor.actions.effective_floors import effective_floors
     from escrow_monitor.clock import ZONE
     from escrow_monitor.records.accounts import institution
 
@@ -129,9 +126,13 @@ def effective(
         day = parse_day(on) if on else app.clock.now().astimezone(ZONE).date()
         with app.database.read() as session:
             found = institution(session, uscc)
-        if found is None:
-            raise UsageError(f"institution {uscc} is not known: see institutions list")
-        floors = _floors(app, found, day)
+            if found is None:
+                raise UsageError(f"institution {uscc} is not known: see institutions list")
+            floors = [
+                (one.account_no, one.policy, one.required) for one in effective_floors(
+                    session, found, policies=app.policies, on=day, now=app.clock.now()
+                )
+            ]
     if as_json:
         documents = [
             {
@@ -155,32 +156,6 @@ def effective(
         for part in required.parts:
             basis = frame.pick(zh=part.clause.basis.zh, en=part.clause.basis.en)
             say(f"    {part.clause.id}: {frame.pick(zh=part.why_zh, en=part.why_en)} ({basis})")
-
-
-def _floors(app: App, found: Institution, day: date) -> list[tuple[str, EffectivePolicy, Required]]:
-    """Each account of an institution with the policy and the floor of that day."""
-    from escrow_monitor.domain.requirement import required_balance
-    from escrow_monitor.domain.timetable import due_day
-    from escrow_monitor.records.positions import checked_accounts, positions_due
-
-    with app.database.read() as session:
-        held = [one.account.account_no for one in checked_accounts(session, uscc=found.uscc, limit=None)]
-        positions = [
-            due.position
-            for chunk in positions_due(
-                session, now=app.clock.now(), policy_version=app.policies.version, days_from=day,
-                large_debit_fen_min=0, charge_months=app.policies.charge_months_max, account_nos=held,
-                everything=True,
-            )
-            for due in chunk
-        ]
-    floors = []
-    for position in positions:
-        policy = app.policies.effective(institution=found, account=position.account, on=day)
-        # Entries that cannot be here yet make today's floor no less whole.
-        required = required_balance(position, policy, on=day, due=due_day(policy, app.clock.now()))
-        floors.append((position.account.account_no, policy, required))
-    return floors
 
 
 def _part_json(part: RequiredPart) -> dict[str, object]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
+from escrow_monitor.cli.asked_back_test import asked_back_test
 from escrow_monitor.daemon.daemon import Daemon, DaemonPorts
 from escrow_monitor.daemon.lifetime import run_until_stopped
 from escrow_monitor.daemon.plan import Plan
@@ -15,11 +17,12 @@ from escrow_monitor.errors import ConfigurationError
 from escrow_monitor.logs import configure
 from escrow_monitor.records import bank_turns, deliveries, nodes
 from escrow_monitor.settings.section import zone_of
-from escrow_monitor.wiring import App, assembled
+from escrow_monitor.wiring import App, assembled, policies_of
 
 if TYPE_CHECKING:
-    from escrow_monitor.settings import Settings
-    from escrow_monitor.web.ports import WebPorts
+    from escrow_monitor.settings import LimitSettings, Settings
+    from escrow_monitor.web.limits import Rates
+    from escrow_monitor.web.ports import LawFolder, WebPorts
     from escrow_monitor.web.server import WebServer
 
 
@@ -104,7 +107,33 @@ def web_ports(app: App, clockwork: Daemon | None, *, home_url: str) -> WebPorts:
         policies=app.policies,
         reconcile=app.reconcile_asked,
         zone=zone_of(schedule.zone),
+        real_now=app.real_now,
+        law=law_folder(app),
+        back_test=partial(asked_back_test, app.settings),
+        seal_key=lambda: app.seal_key,
+        rates=rates_of(app.settings.web.limits),
     )
+
+
+def rates_of(limits: LimitSettings) -> Rates:
+    """How often one caller may ask."""
+    from escrow_monitor.web.limits import Rate, Rates
+
+    return Rates(
+        requests=Rate(per_second=limits.requests_per_second, burst=limits.requests_at_once),
+        feeds=Rate(per_second=limits.feed_requests_per_second, burst=limits.feed_requests_at_once),
+        strangers=Rate(per_second=limits.strangers_per_second, burst=limits.strangers_at_once),
+    )
+
+
+def law_folder(app: App) -> LawFolder | None:
+    """The first configured folder of packs: the one that people change on the pages."""
+    from escrow_monitor.web.ports import LawFolder
+
+    folders = app.settings.policies.folders
+    if not folders:
+        return None
+    return LawFolder(path=app.settings.path(folders[0]), read=lambda: policies_of(app.settings))
 
 
 def make_watchdog(app: App) -> Watchdog:
@@ -173,12 +202,18 @@ def plans_of(app: App) -> list[Plan]:
             shards=lambda: app.shards("reconcile"),
             follows=("pull-balances", "load-statements"),
         ),
+        Plan(
+            round="watch-closure",
+            cron=times.watch_closure,
+            shards=lambda: app.shards("watch-closure"),
+            follows=("check-balances",),
+        ),
         Plan(round="watch-rounds", cron=times.watch_rounds, shards=lambda: app.shards("watch-rounds")),
         Plan(
             round="deliver-alerts",
             cron=times.deliver_alerts,
             shards=lambda: app.shards("deliver-alerts"),
-            follows=("check-balances", "reconcile", "watch-rounds"),
+            follows=("check-balances", "reconcile", "watch-closure", "watch-rounds"),
         ),
         Plan(round="seal-audit", cron=times.seal_audit, shards=lambda: app.shards("seal-audit")),
     ]

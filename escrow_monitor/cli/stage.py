@@ -6,7 +6,7 @@ import json
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,16 +14,21 @@ from pathlib import Path
 import tomli_w
 
 from escrow_monitor.actions.api_keys import create_key
+from escrow_monitor.actions.passwords import generated_password
+from escrow_monitor.actions.users import add_user, reset_password
 from escrow_monitor.cli.frame import Frame
-from escrow_monitor.cli.service import WebPart, make_daemon
+from escrow_monitor.cli.service import WebPart, make_daemon, make_watchdog
 from escrow_monitor.clock import ZONE, Clock, ReplayClock, SystemClock
 from escrow_monitor.daemon.lifetime import run_until_stopped
 from escrow_monitor.domain.accounts import Account
+from escrow_monitor.domain.permissions import UserRole
 from escrow_monitor.errors import UsageError
+from escrow_monitor.records import users
 from escrow_monitor.records.accounts import accounts, save_accounts, save_institutions
 from escrow_monitor.sandbox.banks import SandboxBanks
 from escrow_monitor.sandbox.delivery import FolderDelivery
 from escrow_monitor.sandbox.district import District, replay_district, standing_district
+from escrow_monitor.sandbox.families import Families
 from escrow_monitor.sandbox.statement_files import write_history
 from escrow_monitor.settings import CONFIG_NAME, load_settings
 from escrow_monitor.wiring import App, assembled
@@ -33,6 +38,8 @@ SECONDS_A_DAY = 8
 """How many real seconds one replayed day takes: 45 days are six minutes."""
 KEY_DAYS = 30
 SCENE_NAME = "demo.json"
+PEOPLE = {"demo": UserRole.ADMIN, "second": UserRole.REGULATOR}
+"""Who may sign in to the demo, with one password: two, for what needs a second pair of eyes."""
 DIALECTS = {"fuxi": "json_bank", "shuanghe": "xml_bank"}
 """The banks of the demo that speak an interface of their own, connected by configuration alone."""
 
@@ -44,11 +51,12 @@ class Stage:
     folder: Path
     seed: int
     institutions: int
+    families: int
     port: int
     once: bool
 
     @contextmanager
-    def opened(self) -> Iterator[tuple[App, SandboxBanks]]:
+    def opened(self) -> Iterator[tuple[App, SandboxBanks, Families | None]]:
         """Banks up, configuration written, database current, district registered, history delivered."""
         self.folder.mkdir(parents=True, exist_ok=True)
         clock, district = self._scene()
@@ -63,11 +71,14 @@ class Stage:
                     save_institutions(session, district.institutions(), now=clock.now())
                     save_accounts(session, map(_as_connected, district.accounts()), now=clock.now())
                 write_history(district, statements, at=clock.now())
-                yield app, banks
+                families = self._families(district, app, statements) if self.families else None
+                if families is not None:
+                    families.bring()
+                yield app, banks, families
 
     def serve(self, frame: Frame) -> int:
         """Live until somebody stops it."""
-        with self.opened() as (app, banks):
+        with self.opened() as (app, banks, families):
             # What happened before the replay begins is read before anything judges it.
             for shard in app.shards("load-statements"):
                 app.perform("load-statements", shard, app.clock.now())
@@ -79,9 +90,21 @@ class Stage:
                 actor="demo",
                 now=app.real_now(),
             )
+            password = _people(app)
             web = WebPart(app, clockwork := make_daemon(app))
-            with FolderDelivery(district=banks.district, clock=app.clock, folder=self.folder / "statements"):
-                return run_until_stopped([Announced(web, frame, self.folder, secret, app), clockwork])
+            with (
+                FolderDelivery(district=banks.district, clock=app.clock, folder=self.folder / "statements"),
+                families or nullcontext(),
+            ):
+                # In the order of `run`: the watchdog looks from outside of all the rest.
+                announced = Announced(web, frame, self.folder, secret, password, app)
+                return run_until_stopped([make_watchdog(app), announced, clockwork])
+
+    def _families(self, district: District, app: App, statements: Path) -> Families:
+        return Families(
+            seed=self.seed, institutions=self.families, story_on=district.story_on, clock=app.clock,
+            database=app.database, folder=statements,
+        )
 
     def _scene(self) -> tuple[Clock, District]:
         """The clock and the district: those this folder began with, or new ones."""
@@ -96,7 +119,7 @@ class Stage:
     def _begun_at(self) -> datetime:
         """When the demo of this folder began. Another district in the same folder would contradict what it holds."""
         note = self.folder / SCENE_NAME
-        scene = {"seed": self.seed, "institutions": self.institutions, "once": self.once}
+        scene = {"seed": self.seed, "institutions": self.institutions, "families": self.families, "once": self.once}
         if not note.exists():
             now = SystemClock().now()
             note.write_text(json.dumps({**scene, "begun_at": now.isoformat()}) + "\n", encoding="utf-8")
@@ -129,10 +152,15 @@ class Stage:
             'pull_balances = "*/2 * * * * *"',
             'load_statements = "*/2 * * * * *"',
             'check_balances = "*/2 * * * * *"',
+            'watch_closure = "*/4 * * * * *"',
             'deliver_alerts = "*/5 * * * * *"',
             'watch_rounds = "*/20 * * * * *"',
             "late_after_seconds = { pull-balances = 604800, load-statements = 604800, check-balances = 604800,"
-            " deliver-alerts = 604800 }",
+            " reconcile = 604800, watch-closure = 604800, deliver-alerts = 604800 }",
+            "",
+            "[watchdog]  # replayed days are short: what is late in them is late by a week",
+            "every_seconds = 20",
+            "deliveries_late_after_seconds = 604800",
             "",
             "[folders.sandbox]",
             'path = "statements"',
@@ -163,6 +191,19 @@ def _as_connected(account: Account) -> Account:
     return replace(account, connector=DIALECTS.get(account.bank, account.connector))
 
 
+def _people(app: App) -> str:
+    """Let people sign in with a new password, and return it."""
+    password = generated_password()
+    with app.database.read() as session:
+        known = {user.name for user in users.known(session)}
+    for name, role in PEOPLE.items():
+        if name in known:
+            reset_password(app.database, name=name, password=password, actor="demo", now=app.real_now())
+        else:
+            add_user(app.database, name=name, role=role, password=password, actor="demo", now=app.real_now())
+    return password
+
+
 def free_port() -> int:
     """A loopback port that nobody listens on now."""
     with socket.socket() as probe:
@@ -175,8 +216,11 @@ class Announced:
 
     name = "web"
 
-    def __init__(self, web: WebPart, frame: Frame, folder: Path, secret: str, app: App) -> None:
-        self._web, self._frame, self._folder, self._secret, self._app = web, frame, folder, secret, app
+    def __init__(
+        self, web: WebPart, frame: Frame, folder: Path, secret: str, password: str, app: App
+    ) -> None:
+        self._web, self._frame, self._folder, self._app = web, frame, folder, app
+        self._secret, self._password = secret, password
 
     def start(self) -> None:
         """Start the web and say where it is."""
@@ -192,6 +236,8 @@ class Announced:
                         en=f"Demo district: {count} accounts, six banks; six weeks in six minutes, then real time",
                     ),
                     f"  {pick(zh='控制台', en='console')}  {url}/",
+                    f"  {pick(zh='用户', en='user')}     {' / '.join(PEOPLE)}",
+                    f"  {pick(zh='密码', en='password')}  {self._password}",
                     f"  {pick(zh='登录密钥', en='sign-in key')}  {self._secret}",
                     f"  Atom     {url}/feeds/alerts.atom",
                     f"  JSON     {url}/feeds/alerts.json",

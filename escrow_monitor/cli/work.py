@@ -49,7 +49,8 @@ def round_(
     name: Annotated[
         str,
         typer.Argument(
-            help="pull-balances, load-statements, check-balances, reconcile, deliver-alerts, watch-rounds, seal-audit"
+            help="pull-balances, load-statements, check-balances, reconcile, watch-closure, deliver-alerts, "
+            "watch-rounds, seal-audit"
         ),
     ],
     shard: Annotated[str | None, typer.Option(help="Only this bank, folder or channel.")] = None,

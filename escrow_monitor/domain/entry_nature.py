@@ -34,6 +34,7 @@ _FEE = re.compile(
     r"手续费|工本费|账户管理费|账户维护费|短信费|短信服务费|汇划费|邮电费|回单费|网银年费|对账费|利息税"
     r"|\bbank (?:charge|fee)s?\b|\baccount (?:charge|fee)s?\b|\bservice charges?\b|\btransfer fees?\b|\bcommission\b"
 )
+_LESSONS = re.compile(r"课时|课费|课酬|消课|销课|课程划拨|\blessons?\b|\bclass(?:es| hours?)\b")
 _REFUND = re.compile(r"退费|退款|退还|退学费|退课|退学|\brefund(?:ed|s)?\b")
 
 
@@ -48,3 +49,8 @@ def entry_nature(text: str, amount_fen: int) -> EntryNature:
     if small and _INTEREST.search(words) and not _LENT.search(words):
         return EntryNature.INTEREST  # a tax on it, or some of it taken back
     return EntryNature.REFUND if _REFUND.search(words) else EntryNature.OTHER
+
+
+def is_lesson_release(text: str) -> bool:
+    """Whether the words of a debit say that lessons were given for it."""
+    return bool(_LESSONS.search(unicodedata.normalize("NFKC", text).casefold()))

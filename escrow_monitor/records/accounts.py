@@ -15,6 +15,7 @@ from escrow_monitor.domain.accounts import Account, AccountStatus, Mode, Purpose
 from escrow_monitor.domain.institutions import Institution, InstitutionKind, InstitutionStatus
 from escrow_monitor.errors import UsageError
 from escrow_monitor.records.bulk import Cells, Reader, fetch, is_sqlite, run, staged, texts
+from escrow_monitor.records.closure_marks import EVER, mark_where
 from escrow_monitor.records.columns import Row, fen, large, one_of
 from escrow_monitor.records.incoming import KEYS_TOLD_MAX, Arrived, RowFault
 
@@ -26,6 +27,8 @@ class InstitutionRow(Row, table=True):
     __table_args__ = (
         CheckConstraint(one_of("kind", InstitutionKind), "kind"),
         CheckConstraint(one_of("status", InstitutionStatus), "status"),
+        # The institutions of a district in the order of their codes, as lists go through them.
+        Index("ix_institutions_places", "district", "uscc"),
     )
 
     uscc: str = Field(primary_key=True)
@@ -131,6 +134,15 @@ INSTITUTION_COLUMNS = tuple(_INSTITUTION)
 ACCOUNT_COLUMNS = tuple(_ACCOUNT)
 """The cells that `account_reader` reads, in this order."""
 
+# Another holder or purpose: what lies in the account counts elsewhere. A new one has no statement yet.
+_HOLDERS_CHANGED = """
+    SELECT h.uscc, :ever AS day FROM (
+        SELECT a.uscc FROM incoming_accounts i JOIN accounts a ON a.account_no = i.account_no
+        WHERE a.uscc IS DISTINCT FROM i.uscc OR a.purpose <> i.purpose OR a.opened_on IS DISTINCT FROM i.opened_on
+        UNION SELECT i.uscc FROM incoming_accounts i LEFT JOIN accounts a ON a.account_no = i.account_no
+        WHERE a.account_no IS NULL OR a.uscc IS DISTINCT FROM i.uscc OR a.purpose <> i.purpose
+    ) AS h WHERE h.uscc IS NOT NULL
+"""
 _PURPOSES = {str(purpose): purpose for purpose in Purpose}
 _MODES = {str(mode): mode for mode in Mode}
 
@@ -149,6 +161,12 @@ def save_institutions(session: Session, items: Iterable[Institution], *, now: da
     }
     lock_banks(session)
     with staged(session, "incoming_institutions", _INSTITUTION, rows.values()):
+        # Another place or kind can mean another fee cap.
+        mark_where(
+            session, "SELECT n.uscc, :ever AS day FROM incoming_institutions i JOIN institutions n ON n.uscc = i.uscc"
+            " WHERE n.district IS DISTINCT FROM i.district OR n.kind IS DISTINCT FROM i.kind"
+            " OR n.policy IS DISTINCT FROM i.policy", ever=EVER,
+        )
         changed = _merge(session, "institutions", "uscc", _INSTITUTION, now)
     _touch_accounts(session, "a.uscc", changed)
     # Another district or policy can mean another law for its contracts.
@@ -171,6 +189,7 @@ def save_accounts(session: Session, items: Iterable[Account], *, now: datetime) 
     lock_banks(session, [row[2] for row in rows.values()])
     with staged(session, "incoming_accounts", _ACCOUNT, rows.values()):
         _refuse_other_currency(session)
+        mark_where(session, _HOLDERS_CHANGED, ever=EVER)
         changed = _merge(session, "accounts", "account_no", _ACCOUNT, now)
     _open_states(session, changed)
     return len(changed)

@@ -15,10 +15,12 @@ from alerts.alert import Alert, AlertKey, Clear, Decision, FeedEntry, Severity, 
 from alerts.book import RUN_OUT_CAUSE, Decided, PastDecision, made, ruling_payload
 from alerts.decisions import Act, Ended, decide, run_out
 from alerts.lifecycle import transitions
+from escrow_monitor.domain.visibility import EVERYTHING, Visible
 from escrow_monitor.records import alert_decisions, audit, deliveries
-from escrow_monitor.records.bulk import Reader, as_json, from_json, run, staged
+from escrow_monitor.records.bulk import Reader, as_json, from_json, run, staged, texts
 from escrow_monitor.records.columns import Row, large, one_of
 from escrow_monitor.records.feed import feed_entries, publish
+from escrow_monitor.records.visible import conditions
 
 
 class AlertRow(Row, table=True):
@@ -31,6 +33,8 @@ class AlertRow(Row, table=True):
         # Found by subject: one examination speaks of all rules of one subject.
         UniqueConstraint("subject", "rule", "period"),
         Index(None, "status", "rule", "severity"),
+        # Whom the open alerts are about, and how bad each is: pages read it from this index alone.
+        Index("ix_alerts_holders", "status", "uscc", "severity", "opened_at"),
     )
 
     alert_id: str = Field(primary_key=True)
@@ -56,6 +60,29 @@ class AlertRow(Row, table=True):
     absent_since: datetime | None = None
     episode: int = large()
     version: int = large()
+
+
+class InstitutionAlarmRow(Row, table=True):
+    """What the open alerts of an institution come to, kept up with them: pages order a whole register by it.
+
+    `urgency` is that of the worst, 0 for red; `opened_at` of the one that is open longest. No row: no open alert.
+    """
+
+    __tablename__ = "institution_alarms"
+    __table_args__ = (
+        Index("ix_institution_alarms_urgency", "urgency", "opened_at", "uscc"),
+        {"sqlite_with_rowid": False},
+    )
+
+    uscc: str = Field(primary_key=True)
+    urgency: int
+    opened_at: datetime
+    alerts: int
+
+
+WAITS_TO_BE_SEEN_AGAIN = "(status = 'pending' OR (status = 'open' AND absent_since IS NOT NULL))"
+"""A condition on `alerts`: the condition must hold, or be absent, for longer, so time alone makes something of it. Who
+looks only at what is new must look at its subject again."""
 
 
 class RecordsAlertBook:
@@ -141,21 +168,41 @@ class RecordsAlertBook:
     def open_alerts(
         self, *, rule: str | None = None, severity: Severity | None = None, uscc: str | None = None,
         account_no: str | None = None, bank: str | None = None, district: str | None = None,
+        visible: Visible = EVERYTHING,
     ) -> list[Alert]:
         """The alerts that are open now and fit all that is asked, by key."""
-        where, given = _asked(rule, severity, uscc, account_no, bank, district)
+        where, given = _asked(rule, severity, uscc, account_no, bank, district, visible)
         return sorted(_alerts(self._session, f"WHERE {where}", given), key=lambda alert: alert.key)
 
     def open_page(
         self, *, after: str, limit: int, rule: str | None = None, severity: Severity | None = None,
         uscc: str | None = None, account_no: str | None = None, bank: str | None = None, district: str | None = None,
+        visible: Visible = EVERYTHING,
     ) -> list[Alert]:
         """At most `limit` of the same whose ids come after `after`, by id."""
-        where, given = _asked(rule, severity, uscc, account_no, bank, district)
+        where, given = _asked(rule, severity, uscc, account_no, bank, district, visible)
         return _alerts(
             self._session, f"WHERE {where} AND alert_id > :after ORDER BY alert_id LIMIT :limit",
             {**given, "after": after, "limit": limit},
         )
+
+    def open_fitting(
+        self, matchers: Mapping[str, str], *, severities: Sequence[Severity], limit: int | None = None
+    ) -> tuple[int, list[Alert]]:
+        """How many alerts that are open fit all `matchers` (columns of theirs), and the first of them by key."""
+        names = [name for name in matchers if name in _ALERT]
+        where = " AND ".join(
+            ["status = 'open'", "severity IN EACH(:severities)", *(f"{name} = :of_{name}" for name in names)]
+        )
+        given: dict[str, Any] = {f"of_{name}": matchers[name] for name in names}
+        given["severities"] = [severity.value for severity in severities]
+        count = int(run(self._session, f"SELECT count(*) FROM alerts WHERE {where}", **given).scalar_one())
+        some = "" if limit is None else " LIMIT :limit"
+        found = _alerts(
+            self._session, f"WHERE {where} ORDER BY rule, subject, period{some}",
+            given if limit is None else {**given, "limit": limit},
+        ) if count else []
+        return count, found
 
     def open_keys(
         self, *, subjects: Sequence[str] | None = None, rules: Sequence[str] | None = None
@@ -194,10 +241,19 @@ class RecordsAlertBook:
             self._session, "WHERE seq > :after ORDER BY seq LIMIT :limit", after=max(after, 0), limit=max(limit, 0)
         )
 
-    def newest(self, *, before: int | None = None, limit: int) -> list[FeedEntry]:
+    def newest(
+        self, *, before: int | None = None, limit: int, visible: Visible = EVERYTHING
+    ) -> list[FeedEntry]:
         """Feed entries with `seq` less than `before` (None: from the newest on), descending, at most `limit`."""
-        where, given = ("", {}) if before is None else ("WHERE seq < :before", {"before": before})
-        return feed_entries(self._session, f"{where} ORDER BY seq DESC LIMIT :limit", limit=max(limit, 0), **given)
+        where, given = conditions(visible, uscc="uscc")
+        inside = [f"alert_id IN (SELECT alert_id FROM alerts WHERE {' AND '.join(where)})"] if where else []
+        if before is not None:
+            inside.append("seq < :before")
+            given["before"] = before
+        return feed_entries(
+            self._session, f"WHERE {' AND '.join(inside) or 'true'} ORDER BY seq DESC LIMIT :limit",
+            limit=max(limit, 0), **given,
+        )
 
     def entry(self, seq: int) -> FeedEntry | None:
         """One feed entry."""
@@ -210,15 +266,16 @@ class RecordsAlertBook:
 
 def _asked(
     rule: str | None, severity: Severity | None, uscc: str | None, account_no: str | None, bank: str | None,
-    district: str | None,
-) -> tuple[str, dict[str, str]]:
+    district: str | None, visible: Visible,
+) -> tuple[str, dict[str, Any]]:
     """The condition for open alerts that fit all that is asked, with its values."""
     asked: dict[str, str | None] = {
         "rule": rule, "severity": severity and severity.value, "uscc": uscc, "account_no": account_no,
         "bank": bank, "district": district,
     }
     given = {name: value for name, value in asked.items() if value is not None}
-    return " AND ".join(["status = 'open'", *(f"{name} = :{name}" for name in given)]), given
+    seen, values = conditions(visible, uscc="uscc")
+    return " AND ".join(["status = 'open'", *(f"{name} = :{name}" for name in given), *seen]), given | values
 
 
 _ALERT = {
@@ -266,14 +323,42 @@ def _save_alerts(session: Session, alerts: Iterable[Alert]) -> None:
     if not rows:
         return
     with staged(session, "incoming_alerts", _ALERT, rows):
+        moved = texts(
+            session,
+            "SELECT DISTINCT a.uscc FROM incoming_alerts n JOIN alerts a ON a.alert_id = n.alert_id"
+            " WHERE a.uscc IS NOT NULL AND a.uscc IS DISTINCT FROM n.uscc",
+        )
         run(
             session,
             f"INSERT INTO alerts ({_ALERT_NAMES}) SELECT {_ALERT_NAMES} FROM incoming_alerts WHERE true"
             " ON CONFLICT (alert_id) DO UPDATE SET "
             + ", ".join(f"{column} = excluded.{column}" for column in _ALERT if column not in _FIXED),
         )
+        _keep_alarms(session, moved)
 
 
+def _keep_alarms(session: Session, moved: Sequence[str]) -> None:
+    """Bring the institutions of the incoming alerts up to them, and those (`moved`) that an alert was about before."""
+    touched = "(SELECT n.uscc FROM incoming_alerts n WHERE n.uscc IS NOT NULL)"
+    inside = f"(uscc IN {touched} OR uscc IN EACH(:moved))" if moved else f"uscc IN {touched}"
+    given = {"moved": moved} if moved else {}
+    run(
+        session,
+        f"DELETE FROM institution_alarms WHERE {inside} AND NOT EXISTS"
+        " (SELECT 1 FROM alerts a WHERE a.uscc = institution_alarms.uscc AND a.status = 'open')", **given,
+    )
+    run(
+        session,
+        f"INSERT INTO institution_alarms (uscc, urgency, opened_at, alerts) SELECT uscc, min({_URGENCY}),"
+        f" min(opened_at), count(*) FROM alerts WHERE status = 'open' AND opened_at IS NOT NULL AND {inside}"
+        " GROUP BY uscc ON CONFLICT (uscc) DO UPDATE SET urgency = excluded.urgency, opened_at = excluded.opened_at,"
+        " alerts = excluded.alerts WHERE institution_alarms.urgency <> excluded.urgency"
+        " OR institution_alarms.opened_at <> excluded.opened_at OR institution_alarms.alerts <> excluded.alerts",
+        **given,
+    )
+
+
+_URGENCY = "CASE severity WHEN 'red' THEN 0 WHEN 'orange' THEN 1 WHEN 'yellow' THEN 2 ELSE 3 END"
 _FIXED = ("alert_id", "rule", "subject", "period")
 
 

@@ -8,7 +8,7 @@ carries the head of its own audit entry, so every subscriber is a witness of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -216,18 +216,19 @@ VERIFY_CHUNK = 5_000
 
 def verify(
     session: Session, *, since: Seal | None = None, expected_key: str | None = None,
-    witnesses: Mapping[int, str] | None = None,
+    witnesses: Mapping[int, str] | None = None, progress: Callable[[int, int | None], None] | None = None,
 ) -> AuditVerdict:
     """Walk the whole chain (or what was written `since` a seal), hold seals and feed against it; name the first fault.
 
     `expected_key` is the id of a key that must be the chain's; `witnesses` are heads by number that others kept.
+    `progress` hears how many entries of how many were walked.
     """
     known = head(session)
     walk = Walk(
         seals(session) if since is None else (), since=since, expected_key=expected_key, witnesses=witnesses
     )
     broken = (
-        walk.begin() or _walked(session, walk) or _tail(known, walk) or _beyond(session, walk)
+        walk.begin() or _walked(session, walk, known.seq, progress) or _tail(known, walk) or _beyond(session, walk)
         or (walk.end() if since is None else None)
     )
     return walk.verdict(broken)
@@ -245,8 +246,12 @@ def _chunks(session: Session, after: int) -> Iterator[list[tuple[Any, ...]]]:
         after = chunk[-1][0]
 
 
-def _walked(session: Session, walk: Walk) -> Broken | None:
+def _walked(
+    session: Session, walk: Walk, last: int, progress: Callable[[int, int | None], None] | None
+) -> Broken | None:
     for chunk in _chunks(session, walk.seq):
+        if progress is not None:
+            progress(walk.seq, max(last, walk.seq))
         published = _published(session, chunk)
         # One a chunk: it remembers every instant it has read.
         at = Reader(session).at

@@ -25,12 +25,15 @@ from escrow_monitor.domain.dispute_words import CaseState, Move, Role
 from escrow_monitor.domain.disputes import Case, Moved, Proposal
 from escrow_monitor.domain.money import Money, decimal_text
 from escrow_monitor.domain.refund_quote import Quote
+from escrow_monitor.domain.visibility import EVERYTHING, Visible
 from escrow_monitor.records import audit
 from escrow_monitor.records.audit import AuditEntry
 from escrow_monitor.records.bulk import Reader, as_json, fetch, from_json, insert, run, staged, texts
+from escrow_monitor.records.closure_marks import mark_institution_days
 from escrow_monitor.records.columns import Row, exact, fen, large, one_of
 from escrow_monitor.records.documents import keep_documents
 from escrow_monitor.records.reconciliation_marks import mark_institutions
+from escrow_monitor.records.visible import conditions
 
 IMPORT_ACTOR = "import"
 """By whom a case is opened and a changed claim noted: who imported the file, its own audit entry says."""
@@ -299,7 +302,7 @@ _CASE = """
 def cases(
     session: Session, *, case_nos: Sequence[str] | None = None, contract_nos: Sequence[str] | None = None,
     usccs: Sequence[str] | None = None, states: Iterable[CaseState] | None = None, after: str = "",
-    limit: int | None = None, lock: bool = False,
+    limit: int | None = None, lock: bool = False, visible: Visible = EVERYTHING,
 ) -> list[CaseRecord]:
     """The cases that fit all that is asked, by number.
 
@@ -317,6 +320,8 @@ def cases(
         if values is not None:
             where.append(f"{column} IN EACH(:{name})")
             given[name] = list(values)
+    seen, more = conditions(visible, uscc="t.uscc")
+    where, given = [*where, *seen], given | more
     rows = fetch(
         session,
         f"{_CASE} WHERE {' AND '.join(where)} ORDER BY k.case_no" + ("" if limit is None else f" LIMIT {limit:d}")
@@ -451,6 +456,7 @@ def keep_moves(session: Session, made: Sequence[tuple[Moved, str | None]], *, no
             now=now)
     audit.append_many(session, [_audited(moved, reference) for moved, reference in made], now=now)
     mark_institutions(session, {one.uscc for one in after.values()})
+    mark_institution_days(session, ((one.uscc, one.claimed_on) for one in after.values()))
 
 
 def add_notes(session: Session, notes: Sequence[tuple[str, str]], *, actor: str, now: datetime) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import groupby
@@ -296,9 +296,9 @@ class CaseLaw:
         )
 
 
-def case_law(session: Session, policies: PolicyBook) -> CaseLaw:
-    """The law of all institutions' cases."""
-    return CaseLaw(policies=policies, institutions={one.uscc: one for one in institutions(session)})
+def case_law(session: Session, policies: PolicyBook, usccs: Collection[str] | None = None) -> CaseLaw:
+    """The law of all institutions' cases, or of these institutions'."""
+    return CaseLaw(policies=policies, institutions={one.uscc: one for one in institutions(session, usccs=usccs)})
 
 
 def quote_of_case(case: Case, ledger: Ledger, *, on: date, law: CaseLaw) -> Quote | Impossible:

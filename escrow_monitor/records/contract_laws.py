@@ -12,6 +12,7 @@ from escrow_monitor.domain.contract_law import ContractLaw, SilenceClock, Summed
 from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.records.accounts import institutions
 from escrow_monitor.records.bulk import fetch, insert_new, run, staged, texts
+from escrow_monitor.records.closure_marks import mark_where
 from escrow_monitor.records.columns import Row
 from escrow_monitor.records.incoming import touch
 from escrow_monitor.records.lessons import OPEN
@@ -88,6 +89,12 @@ def _set_silences(session: Session, laws: Mapping[str, ContractLaw]) -> None:
             "SELECT DISTINCT l.contract_no FROM lessons l JOIN contracts k ON k.contract_no = l.contract_no"
             " JOIN told_laws t ON t.uscc = k.uscc LEFT JOIN contract_laws w ON w.uscc = t.uscc"
             f" WHERE {OPEN.format('l.')} AND coalesce(w.silence, '') <> t.silence",
+        )
+        mark_where(
+            session,
+            "SELECT k.uscc, min(l.requested_on) AS day FROM lessons l JOIN contracts k ON k.contract_no = l.contract_no"
+            " JOIN told_laws t ON t.uscc = k.uscc LEFT JOIN contract_laws w ON w.uscc = t.uscc"
+            f" WHERE {OPEN.format('l.')} AND coalesce(w.silence, '') <> t.silence GROUP BY k.uscc",
         )
         run(
             session,

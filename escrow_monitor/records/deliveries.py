@@ -163,17 +163,33 @@ def attempts(session: Session, delivery_id: str) -> list[Attempt]:
     ]
 
 
-def dead(session: Session, *, limit: int = 100) -> list[Delivery]:
-    """The deliveries that were given up, newest first."""
-    return _deliveries(session, "WHERE d.state = 'dead' ORDER BY d.seq DESC, d.channel LIMIT :limit", limit=limit)
+def states(session: Session, delivery_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Channel and state of those of these deliveries that are known."""
+    rows = run(
+        session, "SELECT delivery_id, channel, state FROM deliveries WHERE delivery_id IN EACH(:ids)", ids=delivery_ids
+    )
+    return {delivery_id: (channel, state) for delivery_id, channel, state in rows}
+
+
+def given_up(session: Session, *, channel: str, limit: int) -> list[str]:
+    """The deliveries to a channel that were given up, in feed order, at most `limit`."""
+    rows = run(
+        session,
+        "SELECT delivery_id FROM deliveries WHERE state = 'dead' AND channel = :channel ORDER BY seq LIMIT :limit",
+        channel=channel, limit=limit,
+    )
+    return [delivery_id for (delivery_id,) in rows]
 
 
 def revive(session: Session, delivery_ids: Sequence[str], *, now: datetime) -> int:
-    """Owe deliveries that were given up once more, from now on; return how many there were."""
+    """Owe deliveries that were given up once more, from now on; return how many there were.
+
+    They count as tried once: what was tried was decided to go before, and nobody decides anew whether it goes.
+    """
     return run(
         session,
-        "UPDATE deliveries SET state = 'due', due_at = :now, attempts = 0, settled_at = NULL, detail = ''"
-        " WHERE state = 'dead' AND delivery_id IN EACH(:delivery_ids)", now=now, delivery_ids=delivery_ids,
+        "UPDATE deliveries SET state = 'due', due_at = :now, created_at = :now, attempts = 1, settled_at = NULL,"
+        " detail = '' WHERE state = 'dead' AND delivery_id IN EACH(:delivery_ids)", now=now, delivery_ids=delivery_ids,
     ).rowcount
 
 

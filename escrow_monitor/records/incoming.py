@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from sqlmodel import Session
 
 from escrow_monitor.records.bulk import Cells, fetch, run, staged
+from escrow_monitor.records.closure_marks import mark_staged
 
 KEYS_TOLD_MAX = 20
 """So many keys of changed rows are named; the rest is a count."""
@@ -103,6 +104,7 @@ def drop_known(session: Session, shape: Shape) -> tuple[int, int]:
 
 def merge(session: Session, shape: Shape, *, changed: int, now: datetime) -> tuple[str, ...]:
     """Insert the staged rows, updating the `changed` ones that are there; return some keys of the latter."""
+    mark_staged(session, shape.table, changed=bool(changed))
     keys = _changed_keys(session, shape) if changed else ()
     names, times = ", ".join(shape.columns), "".join(f", {column}" for column in shape.times)
     sets = [f"{column} = excluded.{column}" for column in shape.others]

@@ -37,12 +37,13 @@ class KeyRow(Row, table=True):
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     feed_filter: str | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyInfo:
     """What may be known of a key. `key_id` is how people name it, the first signs of its hash; `only` is the part of
-    the feed that it reads."""
+    the feed that it reads; `owner` the person whose key it is, who may do no more by it than otherwise."""
 
     key_id: str
     name: str
@@ -51,6 +52,7 @@ class KeyInfo:
     expires_at: datetime | None
     revoked_at: datetime | None
     only: FeedFilter = _ALL
+    owner: str | None = None
 
     def opens_at(self, now: datetime) -> bool:
         """Neither revoked nor expired."""
@@ -59,18 +61,18 @@ class KeyInfo:
 
 def create(
     session: Session, *, name: str, scopes: Iterable[str], expires_at: datetime | None, now: datetime,
-    only: FeedFilter = _ALL,
+    only: FeedFilter = _ALL, owner: str | None = None,
 ) -> tuple[KeyInfo, str]:
     """Make a key; return it with its secret, which cannot be read again."""
     secret = SECRET_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
     digest = _digest(secret)
     key = KeyInfo(
         key_id=digest[:12], name=name, scopes=frozenset(scopes), created_at=now, expires_at=expires_at,
-        revoked_at=None, only=only,
+        revoked_at=None, only=only, owner=owner,
     )
     session.add(KeyRow(
         key_id=key.key_id, name=name, secret_sha256=digest, scopes=" ".join(sorted(key.scopes)), created_at=now,
-        expires_at=expires_at, feed_filter=None if only.is_empty else as_json(only.asked),
+        expires_at=expires_at, feed_filter=None if only.is_empty else as_json(only.asked), owner=owner,
     ))
     session.flush()
     return key, secret
@@ -82,6 +84,11 @@ def verify(session: Session, secret: str, *, now: datetime) -> KeyInfo | None:
         return None
     found = _keys(session, "WHERE secret_sha256 = :digest", digest=_digest(secret))
     return found[0] if found and found[0].opens_at(now) else None
+
+
+def by_id(session: Session, key_id: str) -> KeyInfo | None:
+    """One key, open or not."""
+    return next(iter(_keys(session, "WHERE key_id = :key_id", key_id=key_id)), None)
 
 
 def known(session: Session) -> list[KeyInfo]:
@@ -101,14 +108,14 @@ def _keys(session: Session, clauses: str, **values: str) -> list[KeyInfo]:
     reader = Reader(session)
     rows = run(
         session,
-        f"SELECT key_id, name, scopes, created_at, expires_at, revoked_at, feed_filter FROM api_keys {clauses}",
+        f"SELECT key_id, name, scopes, created_at, expires_at, revoked_at, feed_filter, owner FROM api_keys {clauses}",
         **values,
     )
     return [
         KeyInfo(
             key_id=row[0], name=row[1], scopes=frozenset(row[2].split()), created_at=reader.at(row[3]),
             expires_at=reader.instant(row[4]), revoked_at=reader.instant(row[5]),
-            only=_ALL if row[6] is None else filter_of(from_json(row[6])),
+            only=_ALL if row[6] is None else filter_of(from_json(row[6])), owner=row[7],
         )
         for row in rows
     ]

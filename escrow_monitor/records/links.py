@@ -32,6 +32,7 @@ from escrow_monitor.domain.own_transfers import (
 from escrow_monitor.domain.reversals import REVERSAL_DAYS_MAX, link_reversals, pair_reversals
 from escrow_monitor.records.accounts import account_cells, account_reader, lock_banks, make_due, save_accounts
 from escrow_monitor.records.bulk import Reader, fetch, run, staged
+from escrow_monitor.records.closure_marks import mark_account_days
 from escrow_monitor.records.columns import Row, exact, fen, one_of
 from escrow_monitor.records.days import COUNTS, counts, mark_news, sum_linked, touched
 from escrow_monitor.records.fitting import Taken
@@ -124,6 +125,7 @@ def _bring_up(
     sum_linked(session, sorted({*linked, *_days_of(changed)}))
     # Of a day long past that was too large, nothing may be left now.
     mark_news(session, _days_of(changed), now)
+    mark_account_days(session, _days_of(changed))
     make_due(session, {account_no for account_no, _, _ in changed})
 
 

@@ -26,12 +26,15 @@ from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.positions import DayFlow, MonthFlow, Position
 from escrow_monitor.domain.statements import RefusalReason
+from escrow_monitor.domain.visibility import EVERYTHING, Visible
 from escrow_monitor.records.accounts import ACCOUNT_COLUMNS, account_cells, account_reader, holders, institutions
+from escrow_monitor.records.alert_book import WAITS_TO_BE_SEEN_AGAIN
 from escrow_monitor.records.breaks import open_breaks
 from escrow_monitor.records.bulk import Reader, as_json, fetch, from_json, run, staged, uncollected
 from escrow_monitor.records.columns import Row, fen, large, one_of
 from escrow_monitor.records.corrections import corrections
 from escrow_monitor.records.owed import Owed, sharing
+from escrow_monitor.records.visible import conditions
 
 GAPS_SHOWN_MAX = 31
 MONTHS_BACK = 36
@@ -51,6 +54,7 @@ class AccountStandingRow(Row, table=True):
         CheckConstraint(one_of("level", Level), "level"),
         # All that the figures add up: they are read from this index alone.
         Index("ix_account_standings_sums", "standing", "district", "required_fen", "balance_fen"),
+        Index("ix_account_standings_colours", "standing", "level"),
         {"sqlite_with_rowid": False},
     )
 
@@ -125,10 +129,11 @@ def positions_due(
 ) -> Iterator[list[DuePosition]]:
     """The positions that a check could now answer otherwise, by account number, in lists of at most `chunk`.
 
-    Due is an account of which something new was recorded, whose `recheck_at` has come, or that was checked under
-    other policies; with `everything` each one is. `days` of a position holds the days from `days_from` on whose
-    debits reach `large_debit_fen_min` (None: all days with debits), and those that came late or were corrected since
-    then; `corrections` what was corrected since then; `charges` of its obligations the last `charge_months` months.
+    Due is an account of which something new was recorded, whose `recheck_at` has come, that was checked under other
+    policies, or of which an alert waits to open or to end; with `everything` each one is. `days` of a position holds
+    the days from `days_from` on whose debits reach `large_debit_fen_min` (None: all days with debits), and those that
+    came late or were corrected since then; `corrections` what was corrected since then; `charges` of its obligations
+    the last `charge_months` months.
     With `together` accounts that hold the same families' money are due together, asked for or not: what one holds
     another need not.
     """
@@ -221,16 +226,21 @@ def checked_versions(session: Session, account_nos: Sequence[str]) -> dict[str, 
     return {account_no: version or 0 for account_no, version in rows}
 
 
-def standing_counts(session: Session) -> dict[Standing, int]:
+def standing_counts(session: Session, *, visible: Visible = EVERYTHING) -> dict[Standing, int]:
     """How many accounts stand how; never checked counts as unknown."""
-    rows = run(session, "SELECT standing, count(*) FROM account_standings GROUP BY standing")
+    where, given = conditions(visible, uscc="a.uscc")
+    source = "account_standings t" + (" JOIN accounts a ON a.account_no = t.account_no" if where else "")
+    rows = run(
+        session, f"SELECT t.standing, count(*) FROM {source} WHERE {' AND '.join(where) or 'true'} GROUP BY t.standing",
+        **given,
+    )
     return {Standing(standing): count for standing, count in rows}
 
 
 def checked_accounts(
     session: Session, *, standing: Standing | None = None, level: Level | None = None, bank: str | None = None,
     district: str | None = None, uscc: str | None = None, account_nos: Sequence[str] | None = None,
-    after: str = "", limit: int | None = 100,
+    after: str = "", limit: int | None = 100, visible: Visible = EVERYTHING,
 ) -> list[CheckedAccount]:
     """The accounts that fit all that is asked, with their standing, by number from `after` on; `limit` None: all."""
     asked: dict[str, Any] = {
@@ -242,14 +252,16 @@ def checked_accounts(
     if account_nos is not None:
         where.append("a.account_no IN EACH(:account_nos)")
         given["account_nos"] = account_nos
+    seen, values = conditions(visible, uscc="a.uscc")
+    where, given = [*where, *seen], given | values
     rows = run(
         session,
         f"{_CHECKED} WHERE {' AND '.join(['a.account_no > :after', *where])} ORDER BY a.account_no"
         + ("" if limit is None else " LIMIT :limit"),
         after=after, **given, **({} if limit is None else {"limit": limit}),
     ).all()
-    wanted = {row[1] for row in rows}
-    known = {item.uscc: item for item in institutions(session) if item.uscc in wanted} if rows else {}
+    wanted = {row[1] for row in rows if row[1] is not None}
+    known = {item.uscc: item for item in institutions(session, usccs=wanted)} if wanted else {}
     return list(map(_checked_reader(Reader(session), known), rows))
 
 
@@ -284,6 +296,10 @@ _CLOSING, _HELD, _AVAILABLE, _REST = _BOOKED + 6, _BOOKED + 12, _BOOKED + 18, _B
 _VERSION = _REST + 9
 _FACTS = _VERSION + 1
 
+_WAITING = f"""
+    SELECT substr(subject, {len(account_subject("")) + 1}) FROM alerts
+    WHERE {WAITS_TO_BE_SEEN_AGAIN} AND subject LIKE '{account_subject("")}%'
+"""
 _STAYS_QUIET = f"""
     t.quiet_from_fen IS NOT NULL AND s.booked_fen >= t.quiet_from_fen
     AND s.input_version > t.checked_version
@@ -320,7 +336,7 @@ def _due(
     if not everything:
         where.append(
             "(s.input_version <> t.checked_version OR t.recheck_at <= :now"
-            " OR t.checked_policy_version IS DISTINCT FROM :policy_version)"
+            f" OR t.checked_policy_version IS DISTINCT FROM :policy_version OR s.account_no IN ({_WAITING}))"
         )
         given = {"now": now, "policy_version": policy_version}
     if account_nos is not None:

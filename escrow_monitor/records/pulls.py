@@ -16,6 +16,7 @@ from sqlmodel import Field, Session
 from escrow_monitor.clock import ZONE
 from escrow_monitor.domain.accounts import Account, AccountStatus, Reading
 from escrow_monitor.domain.statements import Refusal, Statement
+from escrow_monitor.domain.visibility import EVERYTHING, Visible
 from escrow_monitor.records.accounts import account_cells, account_reader, lock_states
 from escrow_monitor.records.bulk import ByColumn, Reader, as_json, fetch, run, staged, texts
 from escrow_monitor.records.columns import Row
@@ -33,6 +34,7 @@ from escrow_monitor.records.readings import (
 )
 from escrow_monitor.records.refusals import refusal_json
 from escrow_monitor.records.statements import record_received
+from escrow_monitor.records.visible import conditions
 
 INTRADAY_FRESH = timedelta(hours=1)
 """No policy lets an intraday balance grow too old sooner: its hours are whole ones."""
@@ -166,13 +168,15 @@ def record_pulls(
     )
 
 
-def bank_answers(session: Session) -> list[BankAnswers]:
+def bank_answers(session: Session, *, visible: Visible = EVERYTHING) -> list[BankAnswers]:
     """For each bank: its accounts, how many did not answer when last asked and why, and its newest answer."""
     reader = Reader(session)
+    where, given = conditions(visible, uscc="a.uscc")
+    source = "account_states s" + (" JOIN accounts a ON a.account_no = s.account_no" if where else "")
     rows = run(
         session,
-        "SELECT bank, last_refusal, count(*), max(last_answer_at) FROM account_states"
-        " GROUP BY bank, last_refusal ORDER BY bank",
+        f"SELECT s.bank, s.last_refusal, count(*), max(s.last_answer_at) FROM {source}"
+        f" WHERE {' AND '.join(where) or 'true'} GROUP BY s.bank, s.last_refusal ORDER BY s.bank", **given,
     )
     found: dict[str, list[tuple[str | None, int, datetime | None]]] = {}
     for bank, refusal, count, at in rows:

@@ -22,10 +22,14 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Index, text
 from sqlmodel import Field, Session
 
+from escrow_monitor.domain.findings import institution_subject
 from escrow_monitor.domain.reconciliation import BREAKS, Label, Reconciliation
+from escrow_monitor.domain.visibility import EVERYTHING, Visible
 from escrow_monitor.records import audit
+from escrow_monitor.records.alert_book import WAITS_TO_BE_SEEN_AGAIN
 from escrow_monitor.records.bulk import Reader, as_json, fetch, from_json, insert, run, staged
 from escrow_monitor.records.columns import Row, exact, fen, large, one_of
+from escrow_monitor.records.visible import conditions
 
 
 class ReconciliationRow(Row, table=True):
@@ -194,7 +198,8 @@ def facts_of(session: Session, usccs: Collection[str] | None = None) -> dict[str
 def due_institutions(
     session: Session, facts: Mapping[str, str], *, policy_version: str, now: datetime
 ) -> list[str]:
-    """Those of these institutions of which something is new, or whose time has come."""
+    """Those of these institutions of which something is new, whose time has come, or of which an alert waits to open or
+    to end."""
     at = Reader(session).at
     fresh = {
         uscc for uscc, known, version, recheck_at in fetch(
@@ -203,7 +208,11 @@ def due_institutions(
         )
         if known == facts.get(uscc) and version == policy_version and at(recheck_at) > now
     }
-    return sorted(set(facts) - fresh)
+    begins = institution_subject("")
+    waiting = {subject.removeprefix(begins) for (subject,) in fetch(
+        session, f"SELECT subject FROM alerts WHERE {WAITS_TO_BE_SEEN_AGAIN} AND subject LIKE '{begins}%'"
+    )}
+    return sorted((set(facts) - fresh) | (waiting & set(facts)))
 
 
 # what came of it
@@ -333,15 +342,18 @@ _STORED = (
 
 
 def newest(
-    session: Session, uscc: str | None = None, *, after: tuple[str, str] = ("", ""), limit: int = 1_000
+    session: Session, uscc: str | None = None, *, after: tuple[str, str] = ("", ""), limit: int = 1_000,
+    visible: Visible = EVERYTHING,
 ) -> list[StoredReconciliation]:
     """The newest reconciliation of each institution (or of one) and currency, by these two; those after `after`."""
     where = "s.uscc = :uscc" if uscc is not None else "(s.uscc, s.currency) > (:after, :currency)"
     given = {"uscc": uscc} if uscc is not None else {"after": after[0], "currency": after[1]}
+    seen, values = conditions(visible, uscc="s.uscc")
+    where = " AND ".join([where, *seen])
     return _stored(session, fetch(
         session,
         f"SELECT {_STORED} FROM reconciliation_states s JOIN reconciliations r ON r.recon_no = s.recon_no"
-        f" WHERE {where} ORDER BY s.uscc, s.currency LIMIT :limit", limit=limit, **given,
+        f" WHERE {where} ORDER BY s.uscc, s.currency LIMIT :limit", limit=limit, **given, **values,
     ))
 
 

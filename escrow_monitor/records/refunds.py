@@ -14,6 +14,7 @@ from escrow_monitor.domain.contracts import Refund
 from escrow_monitor.domain.money import Money
 from escrow_monitor.errors import UsageError
 from escrow_monitor.records.bulk import Reader, fetch, run
+from escrow_monitor.records.closure_marks import mark_where
 from escrow_monitor.records.columns import Row, exact, fen
 from escrow_monitor.records.incoming import Shape, arriving, drop_known, merge, touch
 
@@ -62,6 +63,10 @@ def remove_refunds(session: Session, refund_nos: Sequence[str]) -> int:
     """Take refunds back, as when a match is undone; return how many there were. Runs inside `contract_sums.kept_up`."""
     touch(
         session, "SELECT DISTINCT contract_no FROM refunds WHERE refund_no IN EACH(:refund_nos)", refund_nos=refund_nos
+    )
+    mark_where(
+        session, "SELECT k.uscc, r.paid_on AS day FROM refunds r JOIN contracts k ON k.contract_no = r.contract_no"
+        " WHERE r.refund_no IN EACH(:refund_nos)", refund_nos=list(refund_nos),
     )
     return run(session, "DELETE FROM refunds WHERE refund_no IN EACH(:refund_nos)", refund_nos=refund_nos).rowcount
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +18,9 @@ from escrow_monitor.records.alert_book import RecordsAlertBook
 from escrow_monitor.records.bulk import Reader, insert, run, texts
 from escrow_monitor.records.columns import Row, large
 from escrow_monitor.records.silences import silences
+
+WAITS = "waits: "
+"""How the detail of a delivery begins that was held back and not tried."""
 
 
 class WithheldDeliveryRow(Row, table=True):
@@ -54,19 +57,24 @@ class NewAlerts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What is stored that bears on some deliveries of one channel.
+class Holding:
+    """What is stored that may hold back what is said of some alerts: `speaking` are open alerts that may speak for
+    them, `closing` those of their institutions that the register says are closing or closed."""
 
-    `speaking` are the open alerts of the rules asked for; `new` is by the instant at which a round recorded.
-    """
+    silences: Sequence[Silence]
+    speaking: Sequence[Alert]
+    closing: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is stored that bears on some deliveries of one channel. `new` is by the instant of a round's recording."""
 
     alerts: Mapping[str, Alert]
     heard_of: frozenset[str]
     newest_calls: Mapping[str, int]
     new: Mapping[datetime, NewAlerts]
-    silences: Sequence[Silence]
-    speaking: Sequence[Alert]
-    closing: Sequence[str]
+    holding: Holding
 
     def known(self, delivery: Delivery, *, storm_above: int) -> Known:
         """The part that bears on one delivery."""
@@ -90,9 +98,17 @@ def facts(
     return Facts(
         alerts=alerts, heard_of=frozenset(heard_of(session, channel, ids, claimant=claimant, now=now)),
         newest_calls=newest_calls(session, ids), new={at: new_alerts(session, at) for at in sorted(began)},
+        holding=holding(session, alerts.values(), speaking=speaking, now=now),
+    )
+
+
+def holding(session: Session, alerts: Iterable[Alert], *, speaking: Sequence[str], now: datetime) -> Holding:
+    """Read what may hold back what is said of these alerts. `speaking` names the rules that may speak for others."""
+    book = RecordsAlertBook(session)
+    return Holding(
         silences=[kept.silence for kept in silences(session, at=now)],
         speaking=[alert for rule in speaking for alert in book.open_alerts(rule=rule)],
-        closing=closing(session, sorted({alert.labels.get("uscc", "") for alert in alerts.values()} - {""})),
+        closing=closing(session, sorted({alert.labels.get("uscc", "") for alert in alerts} - {""})),
     )
 
 
@@ -111,6 +127,21 @@ def heard_of(
         f" AND f.transition IN ({_CALLS}) AND f.recorded_at >= a.opened_at",
         alert_ids=alert_ids, channel=channel, claimant=claimant, now=now,
     ))
+
+
+def ever_owed(session: Session, channel: str, alert_ids: Sequence[str]) -> set[str]:
+    """The alerts of which a call of their present episode was owed to this channel, withheld ones too."""
+    return {
+        alert_id
+        for table in ("deliveries", "withheld_deliveries")
+        for alert_id in texts(
+            session,
+            f"SELECT DISTINCT f.alert_id FROM feed_entries f JOIN alerts a ON a.alert_id = f.alert_id"
+            f" JOIN {table} d ON d.seq = f.seq WHERE f.alert_id IN EACH(:alert_ids) AND d.channel = :channel"
+            f" AND f.transition IN ({_CALLS}) AND f.recorded_at >= a.opened_at",
+            alert_ids=alert_ids, channel=channel,
+        )
+    }
 
 
 def newest_calls(session: Session, alert_ids: Sequence[str]) -> Mapping[str, int]:
@@ -148,7 +179,7 @@ def postpone(session: Session, waiting: Sequence[tuple[Delivery, Waits]]) -> Non
             session,
             "UPDATE deliveries SET due_at = :until, detail = :detail, claimant = NULL, leased_until = NULL"
             " WHERE delivery_id = :delivery_id AND state = 'due'",
-            until=wait.until, detail=f"{_WAITS}{wait.reason.value} {wait.by}".rstrip(),
+            until=wait.until, detail=f"{WAITS}{wait.reason.value} {wait.by}".rstrip(),
             delivery_id=delivery.delivery_id,
         )
 
@@ -177,12 +208,12 @@ def held_back(session: Session, alert_id: str) -> list[HeldBack]:
             alert_id=alert_id, plain=RouteReason.NOT_ASKED_FOR.value,
         ),
         *(
-            (channel, seq, *detail.removeprefix(_WAITS).partition(" ")[::2], due_at)
+            (channel, seq, *detail.removeprefix(WAITS).partition(" ")[::2], due_at)
             for channel, seq, detail, due_at in run(
                 session,
                 "SELECT d.channel, d.seq, d.detail, d.due_at FROM deliveries d JOIN feed_entries f ON f.seq = d.seq"
                 " WHERE f.alert_id = :alert_id AND d.state = 'due' AND d.detail LIKE :waits",
-                alert_id=alert_id, waits=f"{_WAITS}%",
+                alert_id=alert_id, waits=f"{WAITS}%",
             )
         ),
     ]
@@ -192,7 +223,6 @@ def held_back(session: Session, alert_id: str) -> list[HeldBack]:
     )
 
 
-_WAITS = "waits: "
 _CALLS = ", ".join(f"'{kind.value}'" for kind in sorted(CALLS))
 _BEGINNINGS = ", ".join(f"'{kind.value}'" for kind in sorted(BEGINNINGS))
 _WITHHELD = {

@@ -13,6 +13,8 @@ from escrow_monitor.records import (  # noqa: F401 - importing a noun declares i
     case_book,
     charges,
     clause_sums,
+    closure_tables,
+    closure_watches,
     complaints,
     contract_laws,
     contract_sums,
@@ -29,6 +31,7 @@ from escrow_monitor.records import (  # noqa: F401 - importing a noun declares i
     links,
     match_tables,
     nodes,
+    notices,
     positions,
     pulls,
     readings,
@@ -38,9 +41,12 @@ from escrow_monitor.records import (  # noqa: F401 - importing a noun declares i
     refunds,
     routes,
     runs,
+    sessions,
+    sign_in_tries,
     silences,
     statement_files,
     statements,
+    users,
 )
 from escrow_monitor.records.columns import METADATA
 

@@ -114,6 +114,15 @@ def newest_seal(session: Session) -> SealedDay | None:
     return _sealed_day(kept[0]) if kept else None
 
 
+def newest_seals(session: Session, *, limit: int) -> tuple[list[SealedDay], int]:
+    """At most `limit` seals, the newest first, and how many there are."""
+    rows = run(
+        session, "SELECT canonical, signature FROM audit_seals ORDER BY number DESC LIMIT :limit", limit=limit
+    ).all()
+    count = int(run(session, "SELECT count(*) FROM audit_seals").scalar_one())
+    return [_sealed_day(Seal(canonical=row[0], signature=row[1])) for row in rows], count
+
+
 def _signed(
     key: SealKey, before: SealedDay | None, head: AuditHead, *, algorithm: str, day: date, now: datetime
 ) -> SealedDay:

@@ -23,10 +23,11 @@ from escrow_monitor.domain.statements import Entry, Refusal, Statement, Statemen
 from escrow_monitor.records.accounts import accounts, lock_states
 from escrow_monitor.records.breaks import refresh_breaks
 from escrow_monitor.records.bulk import Reader, run, staged
+from escrow_monitor.records.closure_marks import mark_account_days
 from escrow_monitor.records.columns import Row, exact, fen, large, one_of
 from escrow_monitor.records.corrections import audit_corrections, supersede_entries, supersede_statements
 from escrow_monitor.records.coverage import fill_gaps, move_coverage, note_missing
-from escrow_monitor.records.days import COUNTS, cover_days, note_news, reopen_days, stated_days, sum_up
+from escrow_monitor.records.days import COUNTS, cover_days, note_news, reopen_days, stated_days, sum_up, touched
 from escrow_monitor.records.fitting import Received, Taken, accounted_on, identity_of, judge, span_of
 from escrow_monitor.records.links import link_entries
 from escrow_monitor.records.readings import record_readings
@@ -174,6 +175,9 @@ def record_taken(session: Session, taken: Sequence[Taken], *, now: datetime, zon
     readings = [reading for item in taken for reading in _readings(item, now, zone)]
     record_readings(session, readings, now=now, by_statement=True)
     note_missing(session, taken, now)
+    mark_account_days(session, {
+        (item.received.statement.account_no, day) for item in taken for day in (*touched(item), *item.reopened)
+    })
     fill_gaps(session, now, account_nos=sorted({item.received.statement.account_no for item in taken}))
     move_coverage(session, taken, readings)
     audit_corrections(session, taken, now=now)

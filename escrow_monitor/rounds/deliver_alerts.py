@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from alerts.channel import Channel, NotSent, StandingChannel
+from alerts.channel import Channel, DigestChannel, NotSent, StandingChannel
 from alerts.delivery import Dead, Delivered, Delivery, Later
 from alerts.dispatch import FAILURES_RUNNING_MAX, dispatch
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from alerts.routing import groups
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.deliveries import claim, settle
 from escrow_monitor.rounds.report import Outcome, Report
-from escrow_monitor.rounds.who_hears import Routing, go_now
+from escrow_monitor.rounds.who_hears import Routing, go_now, said_again
+from escrow_monitor.settings.channels import Together
 
 NAME = "deliver-alerts"
 CLAIM = 100
@@ -39,11 +40,13 @@ def deliver_alerts(
     now_of: Callable[[], datetime],
     watch: DeliveryWatch,
     routing: Routing | None = None,
+    together: Together = "related",
 ) -> Report:
     """Send what is due on one channel, oldest first, until nothing is due or the bound of one round is reached.
 
-    With `routing` it is first decided what of it goes now, see `who_hears`; without, all of it does. Then say again
-    what is open, where the far side would forget it.
+    With `routing` it is first decided what of it goes now, see `who_hears`; without, all of it does. A channel that can
+    put several into one message gets `together` what that says. Then say again what is open, where the far side would
+    forget it.
     """
     counts: Counter[str] = Counter({"claimed": 0, "delivered": 0, "later": 0, "dead": 0})
     for _ in range(CLAIMS_MAX):
@@ -54,13 +57,14 @@ def deliver_alerts(
         if not due:
             break
         counts["claimed"] += len(due)
-        going = [due] if routing is None else go_now(
+        going = due if routing is None else go_now(
             database, due, routing, claimant=claimant, now=now_of(), counts=counts
         )
-        if not _all_tried(database, going, channels, now_of=now_of, watch=watch, counts=counts):
+        messages = _messages(going, channels.get(channel), together)
+        if not _all_tried(database, messages, channels, now_of=now_of, watch=watch, counts=counts):
             # The channel is down or rests: what was not tried stays owed, and its lease ends by itself.
             break
-    counts.update(_renewed(database, channels.get(channel)))
+    counts.update(_renewed(database, channels.get(channel), routing, now_of()))
     return Report(
         round=NAME,
         shard=channel,
@@ -68,6 +72,17 @@ def deliver_alerts(
         outcome=Outcome.WRONG if counts["dead"] or counts["later"] or counts.get("not_renewed") else Outcome.OK,
         counts=dict(counts),
     )
+
+
+def _messages(
+    going: Sequence[Delivery], channel: Channel | None, together: Together
+) -> list[list[Delivery]]:
+    """What may share a message: each alert has its own delivery and its own id, whatever it travels with."""
+    if not isinstance(channel, DigestChannel) or together == "everything":
+        return [list(going)] if going else []
+    if together == "nothing":
+        return [[one] for one in going]
+    return groups(going, lambda one: one.entry)
 
 
 def _all_tried(
@@ -95,11 +110,12 @@ def _all_tried(
     return True
 
 
-def _renewed(database: Database, channel: Channel | None) -> dict[str, int]:
+def _renewed(
+    database: Database, channel: Channel | None, routing: Routing | None, now: datetime
+) -> dict[str, int]:
     """Repeat what is open, if it is time; a failure is only counted, for it is tried again at the next turn."""
     if not isinstance(channel, StandingChannel) or channel.renew_in() > 0:
         return {}
-    with database.read() as session:
-        open_alerts = RecordsAlertBook(session).open_alerts()
-    answer = channel.renew(open_alerts)
-    return {"not_renewed": 1} if isinstance(answer, NotSent) else {"renewed": len(open_alerts)}
+    repeated = said_again(database, routing, now=now)
+    answer = channel.renew(repeated)
+    return {"not_renewed": 1} if isinstance(answer, NotSent) else {"renewed": len(repeated)}

@@ -65,7 +65,7 @@ from escrow_monitor.records.reconciliations import (
 )
 from escrow_monitor.rounds.contract_days import bring_to_today
 from escrow_monitor.rounds.report import Outcome, Progress, Report
-from escrow_monitor.rounds.signals import Patience, signal_or_clear, split
+from escrow_monitor.rounds.signals import Patience, labels_of, signal_or_clear, split
 from escrow_monitor.rounds.silent_refunds import deem_silent_refunds
 
 NAME = "reconcile"
@@ -375,14 +375,6 @@ class _Work:
         signals, clears = split(spoken)
         entries = book.advance(signals=signals, clears=clears, now=self.now, cause=f"round:{NAME}")
         self.counts["transitions"] += len(entries)
-
-
-def labels_of(institution: Institution) -> Mapping[str, str]:
-    """Whom an institution's alerts are about, for routing and for readers of the feed."""
-    labels = {"uscc": institution.uscc, "name": institution.name}
-    if institution.district is not None:
-        labels["district"] = institution.district
-    return labels
 
 
 def _by_day(

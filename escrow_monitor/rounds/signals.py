@@ -14,6 +14,7 @@ from datetime import timedelta
 
 from alerts.alert import AlertKey, Clear, Severity, Signal, Why
 from escrow_monitor.domain.findings import Finding, Standing
+from escrow_monitor.domain.institutions import Institution
 
 _NOTHING = timedelta(0)
 
@@ -69,3 +70,11 @@ def split(spoken: Iterable[Signal | Clear]) -> tuple[list[Signal], list[Clear]]:
         else:
             clears.append(one)
     return signals, clears
+
+
+def labels_of(institution: Institution) -> Mapping[str, str]:
+    """Whom an institution's alerts are about, for routing and for readers of the feed."""
+    labels = {"uscc": institution.uscc, "name": institution.name}
+    if institution.district is not None:
+        labels["district"] = institution.district
+    return labels

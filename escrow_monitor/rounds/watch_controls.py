@@ -5,17 +5,18 @@ records -> findings (late rounds, deliveries, seals, backups) -> alert book -> d
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from alerts.alert import AlertKey
 from escrow_monitor.domain.findings import Finding
 from escrow_monitor.domain.rules.backup_late import examine_backup
-from escrow_monitor.domain.rules.delivery_late import examine_deliveries
+from escrow_monitor.domain.rules.delivery_late import RULE, SUBJECT_PREFIX, examine_deliveries, examine_removed
 from escrow_monitor.domain.rules.round_late import examine_round
 from escrow_monitor.records.alert_book import RecordsAlertBook
-from escrow_monitor.records.controls import Controls, controls
+from escrow_monitor.records.controls import Controls, Owed, controls
 from escrow_monitor.records.database import Database
 from escrow_monitor.rounds.signals import Patience, signal_or_clear, split
 
@@ -47,6 +48,7 @@ def watch_controls(
         live = RecordsAlertBook(session).open_keys()
     rounds = _rounds(seen, late_after, now)
     deliveries = [_delivery(seen, channel, deliveries_late_after, now) for channel in channels]
+    deliveries += _removed(live, channels, now)
     findings = [*rounds, *deliveries]
     if backups is not None:
         newest_at = newest_file_at(backups)
@@ -91,8 +93,14 @@ def _rounds(seen: Controls, late_after: Mapping[str, timedelta], now: datetime) 
 
 
 def _delivery(seen: Controls, channel: str, late_after: timedelta, now: datetime) -> Finding:
-    owed = seen.owed.get(channel)
+    owed = seen.owed.get(channel, Owed())
     return examine_deliveries(
-        channel=channel, owed=owed.count if owed else 0, owed_since=owed.since if owed else None,
-        late_after=late_after, now=now,
+        channel=channel, owed=owed.count, owed_since=owed.since, given_up=owed.given_up,
+        given_up_since=owed.given_up_since, late_after=late_after, now=now,
     )
+
+
+def _removed(live: Collection[AlertKey], channels: Sequence[str], now: datetime) -> list[Finding]:
+    """Channels that an alert is open about and that were taken out of the configuration."""
+    named = {key.subject.removeprefix(SUBJECT_PREFIX) for key in live if key.rule == RULE}
+    return [examine_removed(channel, now=now) for channel in sorted(named - set(channels))]

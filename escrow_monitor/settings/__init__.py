@@ -14,13 +14,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from pydantic import AwareDatetime, BaseModel, Field, SecretStr, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field, SecretStr, ValidationError, model_validator
 
 from escrow_monitor.clock import Clock, ReplayClock, SystemClock
 from escrow_monitor.errors import ConfigurationError
 from escrow_monitor.settings.audit import AuditSettings, WatchdogSettings
 from escrow_monitor.settings.banks import BANK_SECTIONS, BankSettings
 from escrow_monitor.settings.channels import CHANNEL_SECTIONS, ChannelSettings
+from escrow_monitor.settings.hears import OfficeHoursSettings, RungSettings, check_ladder
 from escrow_monitor.settings.section import Seconds, Section
 from escrow_monitor.settings.statements import StatementColumns, StatementProfileSettings
 
@@ -45,10 +46,25 @@ class EngineSettings(Section):
     executor_id: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9._-]{1,64}$")
 
 
+class LimitSettings(Section):
+    """How often one caller of the web may ask, for long and at once; 0 a second: as often as they like.
+
+    A caller is a person or a key, of strangers an address. Feeds are counted apart. Each process counts for itself.
+    """
+
+    requests_per_second: int = Field(default=300, ge=0)
+    requests_at_once: int = Field(default=3_000, ge=1)
+    feed_requests_per_second: int = Field(default=1_000, ge=0)
+    feed_requests_at_once: int = Field(default=10_000, ge=1)
+    strangers_per_second: int = Field(default=20, ge=0)
+    strangers_at_once: int = Field(default=500, ge=1)
+
+
 class WebSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8750, ge=0, le=65_535)
     home_url: str | None = None
+    limits: LimitSettings = LimitSettings()
 
 
 class PolicySettings(Section):
@@ -69,6 +85,7 @@ class ScheduleSettings(Section):
     load_statements: str = "2-57/5 * * * *"
     check_balances: str = "* * * * *"
     reconcile: str = "3-58/5 * * * *"
+    watch_closure: str = "20 7 * * *"
     deliver_alerts: str = "*/10 * * * * *"
     watch_rounds: str = "1-59/2 * * * *"
     seal_audit: str = "10 0 * * *"
@@ -77,6 +94,7 @@ class ScheduleSettings(Section):
         "load-statements": 1800,
         "check-balances": 900,
         "reconcile": 3600,
+        "watch-closure": 93_600,
         "deliver-alerts": 600,
         "watch-rounds": 900,
         "seal-audit": 86_400,
@@ -100,10 +118,13 @@ class FolderSettings(Section):
 class AlertSettings(Section):
     """How long a condition must hold before its alert opens, or be absent before it resolves, by rule.
 
-    When one round opens more than `storm_above` alerts, subscribers get one message about all of them.
+    When one round opens more than `storm_above` alerts, subscribers get one message about all of them. `ladder` says
+    who hears next of what nobody acknowledges, `office_hours` which hours count until then.
     """
 
     storm_above: int = Field(default=200, ge=1)
+    ladder: tuple[RungSettings, ...] = ()
+    office_hours: OfficeHoursSettings = OfficeHoursSettings()
     open_after_seconds: Mapping[str, int] = {}
     resolve_after_seconds: Mapping[str, int] = {}
 
@@ -140,6 +161,11 @@ class Settings(Section):
     logs: LogSettings = LogSettings()
     clock: ReplaySettings | None = None
     folder: Path = Field(default=Path(), exclude=True)
+
+    @model_validator(mode="after")
+    def _ladder_stands(self) -> Settings:
+        check_ladder(self.alerts.ladder, self.channels)
+        return self
 
     def path(self, path: Path) -> Path:
         """Resolve a configured path: environment variables expanded, relative ones below `folder`."""
@@ -256,7 +282,8 @@ def _explain(error: ValidationError, path: Path | None) -> str:
             near = _nearest(loc)
             sentences.append(f"{key}: unknown key" + (f"; did you mean {near}?" if near else ""))
         else:
-            sentences.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}")
+            said = problem["msg"].removeprefix("Value error, ")
+            sentences.append(f"{key}: {said}" if key else said)
     where = str(path) if path is not None else "configuration"
     return f"{where}: " + "; ".join(sentences)
 

@@ -11,6 +11,9 @@ from escrow_monitor.settings.hears import HearsSettings
 from escrow_monitor.settings.section import Seconds, Section
 
 Language = Literal["zh", "en"]
+Together = Literal["related", "everything", "nothing"]
+"""What goes into one message of all that is due at once: what belongs together by institution or cause, everything that
+fits, or each alone."""
 
 
 class LogChannelSettings(Section):
@@ -60,6 +63,7 @@ class _SecretAddress(ChannelSection):
 class RobotSection(_SecretAddress):
     """A group robot: the address as the platform shows it, key and all. `keyword` where the robot demands one."""
 
+    together: Together = "related"
     keyword: str = Field(default="", max_length=20)
     allow_private: bool = False
     ca_file: Path | None = None
@@ -95,6 +99,7 @@ class EmailSettings(ChannelSection):
     """SMTP. `tls` is starttls (demanded, not tried), tls from the first byte on, or none on a line that is safe."""
 
     type: Literal["email"]
+    together: Together = "related"
     host: str = Field(min_length=1)
     port: int | None = Field(default=None, ge=1, le=65_535)
     tls: Literal["starttls", "tls", "none"] = "starttls"
@@ -116,6 +121,7 @@ class AlertmanagerSettings(ChannelSection):
     """Prometheus Alertmanager: every member of one cluster, each address up to but without /api/v2."""
 
     type: Literal["alertmanager"]
+    together: Together = "everything"
     urls: tuple[str, ...] = Field(min_length=1, max_length=10)
     ca_file: Path | None = None
     token: SecretStr | None = None
@@ -131,6 +137,7 @@ class AppriseSettings(_SecretAddress):
     """Any service that Apprise knows. Needs the extra: escrow-monitor[apprise]."""
 
     type: Literal["apprise"]
+    together: Together = "related"
 
 
 ChannelSettings = Annotated[

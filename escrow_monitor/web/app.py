@@ -11,29 +11,29 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from alerts.alert import FeedEntry
 from alerts.feeds.events import server_sent
 from alerts.feeds.filter import NAMES, FeedFilter
-from alerts.feeds.item import Lang
-from escrow_monitor.errors import DatabaseError
-from escrow_monitor.logs import log
-from escrow_monitor.records import keys
+from escrow_monitor.records import sessions
 from escrow_monitor.records.alert_book import RecordsAlertBook
 from escrow_monitor.web import api, health, problems
-from escrow_monitor.web.console import pages
-from escrow_monitor.web.console.today import TodayView, today
-from escrow_monitor.web.console.words import Words
+from escrow_monitor.web.api.taken import TakenOnly
+from escrow_monitor.web.api.unchanged import Unchanged
+from escrow_monitor.web.console import pages, sign_in
+from escrow_monitor.web.console.routes import routes as console_routes
 from escrow_monitor.web.events import EventHub
 from escrow_monitor.web.feeds import SEQ_MAX, FeedPages, parse_feed_filter, restricted
 from escrow_monitor.web.fresh import Fresh
-from escrow_monitor.web.guard import SCOPE_FEED, SCOPE_METRICS, SCOPE_READ, Guard
+from escrow_monitor.web.guard import SCOPE_FEED, SCOPE_METRICS, Credential, Guard
 from escrow_monitor.web.headers import SecurityHeaders
+from escrow_monitor.web.limits import Limits
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
+from escrow_monitor.web.who import Who, who_by_key, who_by_session
 
 QUESTIONS_AT_ONCE_MAX = 10
 """Threads that ask the records: fewer than the database's connections, so none waits for one in vain."""
@@ -46,7 +46,7 @@ def create_app(ports: WebPorts) -> FastAPI:
 
     `app.state.events` is the hub of the event streams: call its `stop` before the server is to end.
     """
-    guard = Guard(verify=lambda secret: _verify(ports, secret), age_seconds_max=ports.answer_age_seconds_max)
+    guard = _guard(ports)
     head = Fresh(lambda: _head(ports), age_seconds_max=ports.answer_age_seconds_max)
 
     def entries(after: int, limit: int) -> Sequence[FeedEntry]:
@@ -61,10 +61,13 @@ def create_app(ports: WebPorts) -> FastAPI:
     app = FastAPI(
         title="escrow-monitor", version=api.VERSION, openapi_url=None, docs_url=None, redoc_url=None,
         lifespan=_lifespan, redirect_slashes=False,
-        middleware=[Middleware(SecurityHeaders), Middleware(_Gzip, minimum_size=1_000, compresslevel=5)],
+        middleware=[
+            Middleware(SecurityHeaders), Middleware(_Gzip, minimum_size=1_000, compresslevel=5), Middleware(Unchanged),
+            Middleware(TakenOnly),
+        ],
         routes=[
-            *_feed_routes(guard, feeds, hub), *_metrics_routes(guard, ports), *_console_routes(guard, ports),
-            *health.routes(ports), *pages.routes(guard, home_url=ports.home_url),
+            *_feed_routes(guard, feeds, hub), *_metrics_routes(guard, ports), *console_routes(guard, ports),
+            *health.routes(ports), *sign_in.routes(guard, ports), *pages.routes(),
         ],
     )
     app.state.events = hub
@@ -117,33 +120,12 @@ def _feed_routes(guard: Guard, feeds: FeedPages, hub: EventHub) -> list[BaseRout
 
 def _metrics_routes(guard: Guard, ports: WebPorts) -> list[BaseRoute]:
     async def metrics(request: Request) -> Response:
-        await guard.require(request, SCOPE_METRICS, basic=True)
+        who = await guard.require(request, SCOPE_METRICS, basic=True)
+        who.check_sees_everything(what="the metrics")
         body, content_type = await run_in_threadpool(ports.metrics.render, request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
     return [Route("/metrics", metrics)]
-
-
-def _console_routes(guard: Guard, ports: WebPorts) -> list[BaseRoute]:
-    async def console(request: Request) -> Response:
-        lang = pages.lang_of(request)
-        try:
-            await guard.require(request, SCOPE_READ)
-            view = await run_in_threadpool(ask, lang)
-        except Problem as problem:
-            if problem.status in (401, 403):
-                return RedirectResponse(f"/sign-in?lang={lang}", 303, {"Cache-Control": "no-store"})
-            raise
-        except DatabaseError as error:
-            log(__name__).error("web.records_unreachable", path="/", detail=str(error))
-            return pages.page("unreachable.html", lang, status=503)
-        when = pages.at_zone(Words(lang), now=view.now, zone=ports.zone)
-        return pages.page("today.html", lang, view=view, when=when)
-
-    def ask(lang: Lang) -> TodayView:
-        return today(ports, lang=lang, now=ports.clock.now())
-
-    return [Route("/", console, methods=["GET"])]
 
 
 def _replay_from(request: Request) -> int | None:
@@ -164,9 +146,21 @@ def _stream_filter(request: Request) -> FeedFilter:
     return parse_feed_filter(request.query_params)
 
 
-def _verify(ports: WebPorts, secret: str) -> keys.KeyInfo | None:
-    with ports.database.read() as session:
-        return keys.verify(session, secret, now=ports.clock.now())
+def _guard(ports: WebPorts) -> Guard:
+    def find(credential: Credential) -> Who | None:
+        with ports.database.read() as session:
+            if not credential.is_session:
+                return who_by_key(session, credential.secret, now=ports.clock.now())
+            return who_by_session(session, credential.secret, now=ports.people_now(), keys_at=ports.clock.now())
+
+    def seen(session_id: str) -> None:
+        with ports.database.write() as session:
+            sessions.seen(session, session_id, now=ports.people_now())
+
+    return Guard(
+        find=find, seen=seen, now=ports.people_now, home_url=ports.home_url,
+        age_seconds_max=ports.answer_age_seconds_max, limits=Limits(ports.rates),
+    )
 
 
 def _head(ports: WebPorts) -> int:

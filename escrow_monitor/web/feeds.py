@@ -299,6 +299,10 @@ def parse_feed_filter(asked: Mapping[str, str]) -> FeedFilter:
 def restricted(asked: FeedFilter, only: FeedFilter) -> FeedFilter:
     """What a reader gets who may see only a part of the feed. Raises Problem 403 if that is none of what is asked."""
     both = asked.within(only)
+    if both is not None and only.districts is not None and asked.district is not None and not any(
+        code.startswith(asked.district) or asked.district.startswith(code) for code in only.districts
+    ):
+        raise Problem(403, f"this account reads the feed of the districts {', '.join(only.districts)} only")
     if both is None:
         allowed = " ".join(f"{name}={value}" for name, value in only.asked.items())
         raise Problem(403, f"this key reads the feed of {allowed} only")

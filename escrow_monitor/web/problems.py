@@ -8,9 +8,11 @@ from http import HTTPStatus
 import orjson
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from escrow_monitor.errors import DatabaseError
 from escrow_monitor.logs import log, masked
@@ -75,14 +77,28 @@ async def _database(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - the framework calls us for this class only
     detail = {
+        400: "the body cannot be read: it is not UTF-8 text",
         404: f"there is nothing at {request.url.path}",
         405: f"{request.method} is not for {request.url.path}",
     }.get(error.status_code, str(error.detail))
-    return Problem(error.status_code, detail, headers=error.headers).response()
+    headers = {"Allow": _allowed(request)} if error.status_code == 405 else error.headers
+    return Problem(error.status_code, detail, headers=headers).response()
+
+
+def _allowed(request: Request) -> str:
+    """The methods of an address, over all routes that have it."""
+    methods: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        pattern, _, _ = compile_path(route.path or "")
+        if pattern.match(request.scope["path"]):
+            methods |= set(route.methods or ())
+    return ", ".join(sorted(methods))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - the framework calls us for this class only
+    if any(found["type"] == "json_invalid" for found in error.errors()):
+        return Problem(400, "the body is not JSON").response()
     errors = [
         {"where": ".".join(str(part) for part in found["loc"]), "detail": str(found["msg"])}
         for found in error.errors()

@@ -97,7 +97,7 @@ def test_the_service_is_told_the_title_the_text_and_how_bad_it_is(service: Servi
     assert single["title"].startswith("【红色·新预警】")
     assert "尾号 0001" in single["message"]
     assert (single["type"], several["type"], test["type"]) == ("failure", "warning", "info")
-    assert several["title"] == "2 条预警（黄色 2）第 4 至 5 号"
+    assert several["title"] == "91510300MA62000000：2 条预警（黄色 2）第 4 至 5 号"
     assert several["message"].count("余额 9900 分") == 2
     assert test["title"].startswith("【测试】")
 

@@ -219,7 +219,7 @@ def test_several_entries_are_one_mail_and_the_same_several_have_the_same_id(hous
         assert isinstance(channel.send_digest(owed), Sent)
     channel.send_digest(owed[:2])
     first, again, fewer = (message for _, _, message in house.postman.taken)
-    assert subject(first) == "3 条预警（红色 1，黄色 2）第 4 至 6 号"
+    assert subject(first) == "91510300MA62000000：3 条预警（红色 1，黄色 2）第 4 至 6 号"
     assert first["X-Escrow-Messages"] == "evt_4_mail evt_5_mail evt_6_mail"
     assert first["X-Escrow-Severity"] == "red"
     assert first["Message-ID"] == again["Message-ID"] != fewer["Message-ID"]

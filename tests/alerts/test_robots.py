@@ -293,8 +293,17 @@ def test_the_headline_of_several_counts_them_from_the_worst() -> None:
         notice(entry_of(seq, severity=severity), home_url=HOME)
         for seq, severity in enumerate((Severity.YELLOW, Severity.RED, Severity.RED), start=4)
     ]
-    assert headline(notices) == "3 条预警（红色 2，黄色 1）第 4 至 6 号"
-    assert headline([replace(one, lang="en") for one in notices]) == "3 alerts (2 red, 1 yellow), no. 4 to 6"
+    mixed = [replace(one, about=str(one.seq), cause=str(one.seq)) for one in notices]
+    assert headline(mixed) == "3 条预警（红色 2，黄色 1）第 4 至 6 号"
+    assert headline([replace(one, lang="en") for one in mixed]) == "3 alerts (2 red, 1 yellow), no. 4 to 6"
+
+
+def test_the_headline_of_several_names_their_institution_or_else_their_cause() -> None:
+    labels = {"uscc": "91510300MA62000000", "name": "晨光艺术培训学校", "bank": "northbank"}
+    notices = [notice(entry_of(seq, labels=labels), home_url=HOME, lang="en") for seq in (1, 2, 3)]
+    assert headline(notices) == "晨光艺术培训学校: 3 alerts (3 red), no. 1 to 3"
+    others = [notices[0], replace(notices[1], about="远航英语培训中心"), notices[2]]
+    assert headline([replace(one, lang="zh") for one in others]).startswith("floor northbank：3 条预警")
 
 
 # ---- what an answer means -----------------------------------------------------------------------------------------

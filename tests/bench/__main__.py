@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.bench import recompute, t1, t1b, t2, t3, t4, t5, t6, t7, t8, t10, t11
+from tests.bench import recompute, t1, t1b, t2, t3, t4, t5, t6, t7, t8, t10, t11, t12, t13, t14
 from tests.bench.measure import Bench, Figure, measure
 
 BENCHES: dict[str, Bench] = {bench.name: bench for bench in (
     t1.BENCH, t1b.BENCH, *t2.BENCHES, *t3.BENCHES, t4.BENCH, t5.BENCH, t6.BENCH, t7.BENCH, t10.BENCH, t11.BENCH,
+    t12.BENCH, t13.BENCH, t14.BENCH,
     *t8.BENCHES, *recompute.BENCHES,
 )}
 

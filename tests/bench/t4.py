@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-import httpx
 
 from alerts.alert import AlertKey, FeedEntry, Severity, Signal, Why
 from escrow_monitor.actions.api_keys import create_key
 from escrow_monitor.records.alert_book import RecordsAlertBook
 from escrow_monitor.records.database import Database
 from tests.bench.measure import Bench, Stopwatch
+from tests.bench.program import free_port, installed, peak_mb, serving
 
 ENTRIES = 1_000
 CONNECTIONS = 50
-START_SECONDS_MAX = 30
 PEER_REQUESTS_MAX = 1_000
+# One key here is fifty readers, who would not be kept waiting.
+UNLIMITED = "[web.limits]\nfeed_requests_per_second = 1000000\n"
 PATH = f"/feeds/alerts.json?limit={ENTRIES}"
 
 
@@ -39,15 +33,16 @@ def ours_not_modified(watch: Stopwatch) -> None:
 
 def fastapi_response_model(watch: Stopwatch) -> None:
     """As most would write it first: a list of pydantic models, validated and dumped for each reader."""
-    port = _free_port()
-    with _child([sys.executable, "-m", "tests.bench.t4", str(port)], port, watch):
+    port = free_port()
+    with serving([sys.executable, "-m", "tests.bench.t4", str(port)], port, watch.folder) as pid:
         _load(watch, port, {"Accept-Encoding": "gzip"}, expect=200, count=min(watch.size, PEER_REQUESTS_MAX))
+        watch.memory_mb = peak_mb(pid)
     watch.seconds *= watch.size / min(watch.size, PEER_REQUESTS_MAX)
     watch.note += f", extrapolated from {PEER_REQUESTS_MAX:,}" if watch.size > PEER_REQUESTS_MAX else ""
 
 
 def _measured(watch: Stopwatch, headers: dict[str, str], *, expect: int) -> None:
-    now, port = datetime.now(UTC), _free_port()
+    now, port = datetime.now(UTC), free_port()
     url = f"sqlite:///{watch.folder / 'bench.db'}"
     database = Database(url)
     database.upgrade()
@@ -58,10 +53,10 @@ def _measured(watch: Stopwatch, headers: dict[str, str], *, expect: int) -> None
     )
     database.close()
     config = watch.folder / "escrow-monitor.toml"
-    config.write_text(f'[database]\nurl = "{url}"\n\n[web]\nport = {port}\n')
-    command = [sys.executable, "-m", "escrow_monitor", "--config", str(config), "serve"]
-    with _child(command, port, watch):
+    config.write_text(f'[database]\nurl = "{url}"\n\n[web]\nport = {port}\n{UNLIMITED}')
+    with serving(installed(watch.folder, "serve"), port, watch.folder) as pid:
         _load(watch, port, count=watch.size, headers={**headers, "Authorization": f"Bearer {key}"}, expect=expect)
+        watch.memory_mb = peak_mb(pid)
 
 
 def _some_entries(book: RecordsAlertBook, now: datetime) -> tuple[FeedEntry, ...]:
@@ -109,42 +104,6 @@ async def _ask(port: int, request: bytes, count: int, expect: int) -> int:
 
     await asyncio.gather(*(reader() for _ in range(CONNECTIONS)))
     return total
-
-
-@contextmanager
-def _child(command: list[str], port: int, watch: Stopwatch) -> Iterator[None]:
-    with (
-        (watch.folder / "child.log").open("wb") as log,
-        subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": os.getcwd()}) as process,
-    ):
-        try:
-            until = time.monotonic() + START_SECONDS_MAX
-            while not _answers(port):
-                if process.poll() is not None or time.monotonic() > until:
-                    raise RuntimeError(f"it did not start: {(watch.folder / 'child.log').read_text()[-500:]}")
-                time.sleep(0.05)
-            yield
-            status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
-            watch.memory_mb = int(status.split("VmHWM:")[1].split()[0]) / 1024
-        finally:
-            process.terminate()
-            process.wait(timeout=START_SECONDS_MAX)
-
-
-def _answers(port: int) -> bool:
-    try:
-        httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False, timeout=5)
-    except httpx.TransportError:
-        return False
-    return True
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _peer(port: int) -> None:

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import httpx
 
@@ -19,12 +12,12 @@ from escrow_monitor.actions.api_keys import create_key
 from escrow_monitor.sandbox.fates import Fate
 from tests.bench.bank import single_bank
 from tests.bench.measure import Bench, Stopwatch
+from tests.bench.program import free_port, installed, peak_mb, serving
 from tests.bench.stage import BANK, one_bank, registered
 
 LATENCY_MS = 50
 CONNECTIONS = 200
 POLL_SECONDS = 0.01
-START_SECONDS_MAX = 60
 SETTLE_SECONDS = 5
 WAIT_SECONDS_MAX = 120
 FEN = 1_00
@@ -59,42 +52,22 @@ def ours(watch: Stopwatch) -> None:
     )
     database.close()
     with single_bank(watch.size, latency_ms=LATENCY_MS, fen=FEN, at=at) as url:
-        port = _free_port()
+        port = free_port()
         (watch.folder / "escrow-monitor.toml").write_text(CONFIGURATION.format(
             database=watch.folder / "bench.db", port=port, bank=BANK, url=url, token=bank.token,
             consent=bank.consent_id, connections=CONNECTIONS,
         ))
-        with _program(watch.folder, port) as pid:
+        with serving(installed(watch.folder, "run"), port, watch.folder) as pid:
             # The one life led outside the city has no floor clause to be below.
             expected = sum(district.fate(place) is not Fate.MONTH_OUTFLOW for place in range(watch.size))
             _swept_once(url, watch.size)
             httpx.get(f"{url}/fall", trust_env=False).raise_for_status()
             seen_at = _seen(port, key, expected)
-            watch.memory_mb = _peak_mb(pid)
+            watch.memory_mb = peak_mb(pid)
         answered_at = httpx.get(f"{url}/answered", trust_env=False).json()
     waited = sorted(seen_at[number] - answered_at[number] for number in seen_at)
     watch.seconds = waited[len(waited) * 99 // 100]
     watch.note = f"p99 of {len(waited):,}; p50 {statistics.median(waited):.3f} s, most {waited[-1]:.3f} s"
-
-
-@contextmanager
-def _program(folder: Path, port: int) -> Iterator[int]:
-    """The program in a process of its own, once it answers."""
-    command = [sys.executable, "-m", "escrow_monitor", "--config", str(folder / "escrow-monitor.toml"), "run"]
-    with (
-        (folder / "run.log").open("wb") as log,
-        subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": os.getcwd()}) as process,
-    ):
-        try:
-            until = time.monotonic() + START_SECONDS_MAX
-            while not _answers(port):
-                if process.poll() is not None or time.monotonic() > until:
-                    raise RuntimeError(f"it did not start: {(folder / 'run.log').read_text()[-500:]}")
-                time.sleep(0.05)
-            yield process.pid
-        finally:
-            process.terminate()
-            process.wait(timeout=START_SECONDS_MAX)
 
 
 def _swept_once(url: str, size: int) -> None:
@@ -105,13 +78,6 @@ def _swept_once(url: str, size: int) -> None:
             raise RuntimeError(f"the bank was not asked for all accounts within {WAIT_SECONDS_MAX} seconds")
         time.sleep(0.2)
     time.sleep(SETTLE_SECONDS)
-
-
-def _answers(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False, timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def _seen(port: int, key: str, size: int) -> dict[str, float]:
@@ -135,17 +101,6 @@ def _seen(port: int, key: str, size: int) -> dict[str, float]:
             if not items:
                 time.sleep(POLL_SECONDS)
     return seen
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _peak_mb(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 BENCH = Bench(

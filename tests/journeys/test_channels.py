@@ -216,6 +216,42 @@ def test_a_section_that_is_wrong_is_refused_with_what_to_do(town: Town, text: st
     assert "geheim" not in sentence
 
 
+def test_what_a_channel_refused_for_good_is_listed_and_sent_again(town: Town) -> None:
+    town.robots()
+    town.says("db", "upgrade").must(0)
+    open_alerts(town.folder, "62170001", "62170002")
+    assert town.says("deliveries", "list", "--json").must(0).json()[0]["state"] == "due"
+    town.wecom.says = Reply({"errcode": 93000, "errmsg": "no such robot"})
+    with app_of(town.folder) as app:
+        app.perform("deliver-alerts", "duty", NOW)
+    rows = town.says("deliveries", "list", "--state", "dead", "--json").must(1).json()
+    assert [row["delivery_id"] for row in rows] == ["evt_2_duty", "evt_1_duty"]
+    assert "errcode 93000" in rows[0]["detail"]
+    table = here("--lang", "zh", "deliveries", "list", "--channel", "duty", at=town.folder).must(1).out.splitlines()
+    assert table[0].split("\t")[:3] == ["编号", "状态", "次数"]
+    assert table[1].split("\t")[:3] == ["evt_2_duty", "已放弃", "1"]
+    shown = here("--lang", "zh", "deliveries", "show", "evt_2_duty", at=town.folder).must(0).out
+    assert "被拒绝" in shown
+    assert town.says("deliveries", "show", "evt_2_duty", "--json").must(0).json()["tries"][0]["outcome"] == (
+        "permanent_failure"
+    )
+    town.says("deliveries", "show", "evt_9_duty").refusal(2, "deliveries list")
+    town.says("deliveries", "list", "--state", "lost").refusal(2, "withheld")
+    town.says("deliveries", "list", "--after", "lost").refusal(2, "evt_12_log")
+    town.says("deliveries", "resend").refusal(2, "--channel")
+    town.says("deliveries", "resend", "--channel", "pigeon").refusal(2, "no channel")
+    town.wecom.says = None
+    done = town.says("deliveries", "resend", "evt_2_duty", "--by", "li", "--json").must(0).json()
+    assert done == {"resent": ["evt_2_duty"], "left": False}
+    town.says("deliveries", "resend", "evt_2_duty").refusal(2, "is due")
+    assert "1" in town.says("deliveries", "resend", "--channel", "duty", "--by", "li").must(0).out
+    with app_of(town.folder) as app:
+        app.perform("deliver-alerts", "duty", NOW + timedelta(minutes=1))
+    assert town.says("deliveries", "list", "--state", "dead", "--json").must(0).json() == []
+    assert len(town.wecom.taken) == 1, "both in one message: they are of one institution"
+    town.says("audit", "verify").must(0)
+
+
 # ---- rounds -------------------------------------------------------------------------------------------------------
 
 

@@ -106,3 +106,24 @@ def test_a_silence_is_tried_made_listed_and_ended(folder: Path) -> None:
     english(folder, "silences", "end", kept["silence_id"], "--by", "wang").must(0)
     english(folder, "silences", "end", kept["silence_id"]).refusal(2, "silences list")
     assert kept["silence_id"] in english(folder, "silences", "list", "--all").must(0).out
+
+
+def test_a_silence_of_red_is_proposed_by_one_and_confirmed_by_another(folder: Path) -> None:
+    words = ("silences", "add", "rule=large_outflow", "--reason", "a drill", "--for", "8h", "--by", "li")
+    spared = english(folder, *words, "--dry-run").must(0).out
+    assert "hides 0 open alerts" in spared
+    assert "1 more fit but are red" in spared
+    assert "once another person has confirmed it" in english(folder, *words, "--red").must(0).out
+    [kept] = english(folder, "silences", "list", "--json").must(0).json()
+    assert (kept["state"], kept["red"], kept["confirmed_by"]) == ("proposed", True, None)
+    english(folder, "silences", "confirm", kept["silence_id"], "--by", "LI").refusal(2, "cannot confirm it")
+    english(folder, "silences", "confirm", "nothing", "--by", "wang").refusal(2, "no silence")
+    said = here("--lang", "zh", "silences", "confirm", kept["silence_id"], "--by", "wang", at=folder).must(0).out
+    assert "现有 1 条预警不再通知" in said
+    english(folder, "silences", "confirm", kept["silence_id"], "--by", "zhao").refusal(2, "waits for nobody")
+    table = here("--lang", "zh", "silences", "list", at=folder).must(0).out.splitlines()
+    assert table[0].split("\t")[:4] == ["编号", "状态", "匹配", "红色"]
+    assert table[1].split("\t")[1:4] == ["生效中", "rule=large_outflow", "是"]
+    done = english(folder, "silences", "end", kept["silence_id"], "--by", "li", "--json").must(0).json()
+    assert (done["state"], done["ended_by"], done["confirmed_by"]) == ("ended", "cli:li", "cli:wang")
+    english(folder, "audit", "verify").must(0)

@@ -47,10 +47,14 @@ CLAIM = {
     "claim_no": "TF-1", "contract_no": "HT-1", "claimed_on": "2026-05-06", "amount": "3500.00", "cause": "consumer",
 }
 COMPLAINT = {"complaint_no": "TS-1", "uscc": USCC, "received_on": "2026-05-06"}
+NOTICE = {"notice_no": "TZ-1", "uscc": USCC, "noticed_on": "2026-05-06", "kind": "wage_arrears"}
 FIRST: Mapping[str, Mapping[str, str]] = {
     "contracts": CONTRACT, "charges": CHARGE, "lessons": LESSON, "refund-claims": CLAIM, "complaints": COMPLAINT,
+    "notices": NOTICE,
 }
-TABLES = ("contracts", "charges", "lessons", "refund_claims", "complaints", "contract_accounts", "audit_entries")
+TABLES = (
+    "contracts", "charges", "lessons", "refund_claims", "complaints", "notices", "contract_accounts", "audit_entries",
+)
 
 
 def csv_of(*rows: Mapping[str, str]) -> bytes:
@@ -249,6 +253,8 @@ def test_text_that_begins_like_a_formula_is_the_text_it_is(load: Load, database:
         ("refund-claims", {"amount": "1.005"}, "amount", "finer than the smallest unit of CNY"),
         ("complaints", {"uscc": "914403001922038216"}, "uscc", "no such institution"),
         ("complaints", {"complainant_ref": "欧阳小明"}, "complainant_ref", "a person's name"),
+        ("notices", {"uscc": "914403001922038216"}, "uscc", "no such institution"),
+        ("notices", {"kind": "bankrupt"}, "kind", "wage_arrears (拖欠工资)"),
     ],
 )
 def test_a_bad_row_is_told_with_line_column_value_and_reason_and_nothing_is_kept(

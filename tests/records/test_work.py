@@ -101,7 +101,7 @@ def test_tries_are_kept_and_decide_what_becomes_of_a_delivery(database: Database
             "dead": DeliveryCounts(dead=1), "hook": DeliveryCounts(due=1), "log": DeliveryCounts(delivered=1),
         }
         assert deliveries.attempts(session, log.delivery_id) == [attempt_of(log)]
-        assert [item.delivery_id for item in deliveries.dead(session)] == ["evt_1_dead"]
+        assert deliveries.given_up(session, channel="dead", limit=9) == ["evt_1_dead"]
     assert claim(database, minutes=4) == []
     [again] = claim(database, minutes=5)
     assert (again.delivery_id, again.attempts) == ("evt_1_hook", 1)

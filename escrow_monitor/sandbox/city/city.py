@@ -22,16 +22,21 @@ _COUNTIES = ("510302", "510303", "510304", "510311", "510321", "510322")
 
 @dataclass(frozen=True, kw_only=True)
 class City:
-    """Institutions over so many days from `starts_on`. The same seed and settings give the same city, to the fen."""
+    """Institutions over so many days from `starts_on`. The same seed and settings give the same city, to the fen.
+
+    `numbered_from` keeps its codes apart from those of others in the same records; `only_bank` has every account.
+    """
 
     seed: int
     institutions: int
     starts_on: date
     days: int
     settings: CitySettings = field(default_factory=CitySettings)
+    numbered_from: int = 0
+    only_bank: str | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.institutions <= names.INSTITUTIONS_MAX:
+        if not 1 <= self.institutions <= names.INSTITUTIONS_MAX - self.numbered_from:
             raise UsageError(f"a sandbox city has 1 to {names.INSTITUTIONS_MAX} institutions")
         if self.days < 1:
             raise UsageError("a sandbox city lasts at least a day")
@@ -61,23 +66,28 @@ class City:
 
     def uscc(self, place: int) -> str:
         """The unified social credit code of an institution."""
-        return names.institution_code(district=_district(place), place=place, company=_company(place))
+        number = self.numbered_from + place
+        return names.institution_code(district=_district(place), place=number, company=_company(place))
 
     def account_no(self, place: int) -> str:
         """The number of its escrow account."""
-        return names.account_number(prefix=_PREFIXES[self.bank(place)], place=place, seed=self.seed)
+        number = self.numbered_from + place
+        return names.account_number(prefix=_PREFIXES[self.bank(place)], place=number, seed=self.seed)
 
     def bank(self, place: int) -> str:
         """The bank of its account."""
-        return BANKS[place % len(BANKS)]
+        return self.only_bank or BANKS[place % len(BANKS)]
 
     def institution(self, place: int) -> Institution:
         """The institution at a place."""
         return Institution(
             uscc=self.uscc(place),
-            name=names.institution_name(district=_district(place), place=place, company=_company(place)),
+            name=names.institution_name(
+                district=_district(place), place=self.numbered_from + place, company=_company(place)
+            ),
             kind=InstitutionKind.SUBJECT if place % 4 == 3 else InstitutionKind.NON_SUBJECT, district=_district(place),
-            licence_no=f"教民{_district(place)}{place:06d}", licence_expires_on=date(self.ends_on.year + 2, 12, 31),
+            licence_no=f"教民{_district(place)}{self.numbered_from + place:06d}",
+            licence_expires_on=date(self.ends_on.year + 2, 12, 31),
         )
 
     def account(self, place: int) -> Account:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from escrow_monitor.domain.notices import NoticeKind
+
 
 class Ending(StrEnum):
     """The ways in which an institution closes with families' money."""
@@ -38,19 +40,6 @@ class Awkward(StrEnum):
     LATE_STATEMENTS = "late_statements"
     LONG_HOLIDAY = "long_holiday"
     NEW_REPRESENTATIVE = "new_representative"
-
-
-class Happening(StrEnum):
-    """What registers and other departments report of an institution."""
-
-    NEW_REPRESENTATIVE = "new_representative"
-    NEW_ADDRESS = "new_address"
-    NEW_CAMPUS = "new_campus"
-    WAGE_ARREARS = "wage_arrears"
-    RENT_ARREARS = "rent_arrears"
-    LICENCE_REVOKED = "licence_revoked"
-    ACCOUNT_FROZEN = "account_frozen"
-    LARGE_OUTLAY_APPROVED = "large_outlay_approved"
 
 
 class Forces(NamedTuple):
@@ -90,7 +79,7 @@ class Course:
 
     days: tuple[int, int]
     knots: tuple[tuple[float, Forces], ...]
-    happenings: tuple[tuple[float, Happening], ...] = ()
+    notices: tuple[tuple[float, NoticeKind], ...] = ()
     last_day_drain: float = 0.0
 
 
@@ -108,7 +97,7 @@ COURSES: Mapping[Ending, Course] = {
             (1.0, {"enrol": 0.25, "renew": 0.3, "teach": 0.55, "claim": 7.0, "complain": 8.0, "stall": 0.9,
                    "drain": 0.16}),
         ),
-        happenings=((0.62, Happening.WAGE_ARREARS), (0.75, Happening.RENT_ARREARS)),
+        notices=((0.62, NoticeKind.WAGE_ARREARS), (0.75, NoticeKind.RENT_ARREARS)),
     ),
     Ending.PROMOTION_FLIGHT: Course(
         days=(90, 180),
@@ -146,8 +135,8 @@ COURSES: Mapping[Ending, Course] = {
             (1.0, {"enrol": 0.8, "discount": 0.6, "teach": 0.4, "claim": 6.0, "complain": 8.0, "stall": 0.9,
                    "drain": 0.15}),
         ),
-        happenings=((0.05, Happening.NEW_REPRESENTATIVE), (0.55, Happening.WAGE_ARREARS),
-                    (0.8, Happening.RENT_ARREARS)),
+        notices=((0.05, NoticeKind.NEW_REPRESENTATIVE), (0.55, NoticeKind.WAGE_ARREARS),
+                    (0.8, NoticeKind.RENT_ARREARS)),
     ),
     Ending.REFUND_STALLING: Course(
         days=(90, 240),
@@ -163,7 +152,7 @@ COURSES: Mapping[Ending, Course] = {
             (0.0, {}), (0.3, {"claim": 4.0, "drain": 0.06, "enrol": 0.8, "complain": 2.0, "stall": 0.2}),
             (1.0, {"claim": 10.0, "drain": 0.20, "enrol": 0.3, "teach": 0.6, "complain": 8.0, "stall": 0.9}),
         ),
-        happenings=((0.5, Happening.WAGE_ARREARS),),
+        notices=((0.5, NoticeKind.WAGE_ARREARS),),
     ),
     Ending.LICENCE_REVOKED: Course(
         days=(70, 160),
@@ -172,7 +161,7 @@ COURSES: Mapping[Ending, Course] = {
             (1.0, {"enrol": 0.1, "renew": 0.2, "claim": 8.0, "complain": 5.0, "stall": 0.7, "teach": 0.6,
                    "drain": 0.15}),
         ),
-        happenings=((0.55, Happening.LICENCE_REVOKED),),
+        notices=((0.55, NoticeKind.LICENCE_REVOKED),),
     ),
     Ending.ACCOUNT_FROZEN: Course(
         days=(60, 150),
@@ -180,7 +169,7 @@ COURSES: Mapping[Ending, Course] = {
             (0.0, {}), (0.5, {"drain": 0.08, "stall": 0.2}),
             (1.0, {"enrol": 0.4, "claim": 6.0, "complain": 5.0, "stall": 1.0, "teach": 0.6, "drain": 0.08}),
         ),
-        happenings=((0.4, Happening.RENT_ARREARS), (0.6, Happening.ACCOUNT_FROZEN)),
+        notices=((0.4, NoticeKind.RENT_ARREARS), (0.6, NoticeKind.ACCOUNT_FROZEN)),
     ),
     Ending.SUDDEN_THEFT: Course(days=(1, 3), knots=_knots((0.0, {}), (1.0, {})), last_day_drain=0.92),
 }

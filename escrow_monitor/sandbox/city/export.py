@@ -19,7 +19,7 @@ from escrow_monitor.sandbox.city.life import Days, EntryRow, Life
 from escrow_monitor.sandbox.district import DAY_DELIVERED, ZONE
 from escrow_monitor.sandbox.statement_writers import camt053
 
-KINDS = ("institutions", "accounts", "contracts", "charges", "lessons", "refund-claims", "complaints")
+KINDS = ("institutions", "accounts", "contracts", "charges", "lessons", "refund-claims", "complaints", "notices")
 """The files, in the order in which they are imported."""
 
 _HEADERS = {
@@ -33,12 +33,18 @@ _HEADERS = {
     "lessons": ("contract_no", "session_no", "taught_on", "status", "requested_on", "decided_on"),
     "refund-claims": ("claim_no", "contract_no", "claimed_on", "amount", "cause"),
     "complaints": ("complaint_no", "uscc", "received_on", "channel", "complainant_ref", "topic"),
+    "notices": ("notice_no", "uscc", "noticed_on", "kind", "source"),
 }
 _COURSES = ("钢琴", "舞蹈", "书法", "编程", "围棋", "游泳")
 
 
-def write_files(city: City, folder: Path, *, through: date | None = None) -> dict[str, Path]:
-    """Write every import file with what is recorded by the end of `through` (default: the last day)."""
+def write_files(
+    city: City, folder: Path, *, through: date | None = None, lives: Iterable[Life] | None = None
+) -> dict[str, Path]:
+    """Write every import file with what is recorded by the end of `through` (default: the last day).
+
+    `lives` are the city's, where somebody has them already.
+    """
     last = city.days - 1 if through is None else (through - city.starts_on).days
     folder.mkdir(parents=True, exist_ok=True)
     paths = {kind: folder / f"{kind}.csv" for kind in KINDS}
@@ -47,7 +53,7 @@ def write_files(city: City, folder: Path, *, through: date | None = None) -> dic
         writers = {kind: csv.writer(file) for kind, file in files.items()}
         for kind, writer in writers.items():
             writer.writerow(_HEADERS[kind])
-        for life in city.lives():
+        for life in city.lives() if lives is None else lives:
             for kind, rows in rows_of(city, life, last=last):
                 writers[kind].writerows(rows)
     finally:
@@ -96,6 +102,10 @@ def rows_of(city: City, life: Life, *, last: int) -> Iterator[tuple[str, Iterabl
         )
         for row in life.complaints if row.received <= last
     )
+    yield "notices", (
+        (f"TZ-{place:05d}-{number:04d}", one.uscc, on(row.day), row.kind, "registers")
+        for number, row in enumerate(life.notices, 1) if row.day <= last
+    )
 
 
 def contract_no(place: int, number: int) -> str:
@@ -122,12 +132,14 @@ def statements(city: City, life: Life, *, first: int, last: int) -> Iterator[Sta
         )
 
 
-def write_statements(city: City, folder: Path, *, first: date, last: date) -> list[Path]:
+def write_statements(
+    city: City, folder: Path, *, first: date, last: date, lives: Iterable[Life] | None = None
+) -> list[Path]:
     """Write the days from `first` to `last` as camt.053, one file an account; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     span = (first - city.starts_on).days, (last - city.starts_on).days
     written = []
-    for life in city.lives():
+    for life in city.lives() if lives is None else lives:
         account_no = city.account_no(life.plan.place)
         path = folder / f"{city.bank(life.plan.place)}-{account_no[-6:]}-{first:%Y%m%d}-{last:%Y%m%d}.camt.xml"
         created_at = datetime.combine(last + timedelta(days=1), DAY_DELIVERED, ZONE)

@@ -22,13 +22,13 @@ from math import exp
 from typing import NamedTuple
 
 from escrow_monitor.domain.calendar import CalendarUnknown, calendar_for
+from escrow_monitor.domain.notices import NoticeKind
 from escrow_monitor.sandbox.city.courses import (
     AWKWARD,
     COURSES,
     HEALTHY,
     Awkward,
     Forces,
-    Happening,
     forces_at,
     together,
 )
@@ -110,11 +110,11 @@ class EntryRow(NamedTuple):
     reference: str
 
 
-class HappeningRow(NamedTuple):
+class NoticeRow(NamedTuple):
     """What a register or another department reported."""
 
     day: int
-    kind: Happening
+    kind: NoticeKind
 
 
 @dataclass(slots=True)
@@ -129,7 +129,7 @@ class Life:
     claims: list[ClaimRow] = field(default_factory=list)
     complaints: list[ComplaintRow] = field(default_factory=list)
     entries: list[EntryRow] = field(default_factory=list)
-    happenings: list[HappeningRow] = field(default_factory=list)
+    notices: list[NoticeRow] = field(default_factory=list)
     balance_fen: list[int] = field(default_factory=list)
     owed_fen: list[int] = field(default_factory=list)
 
@@ -225,7 +225,7 @@ class _Living:
         self.mood = 1.0
         weeks = sum(_PACKAGES) / len(_PACKAGES) / 1.6
         self.turnover = plan.students / (weeks * 7)
-        self.happenings = self._happenings()
+        self.notices = self._notices()
 
     def run(self) -> Life:
         """All days."""
@@ -253,17 +253,17 @@ class _Living:
                 forces = together(forces, AWKWARD[spell.kind][1])
         return forces
 
-    def _happenings(self) -> dict[int, list[Happening]]:
+    def _notices(self) -> dict[int, list[NoticeKind]]:
         plan, found = self.plan, defaultdict(list)
-        kinds = {Awkward.MOVE: Happening.NEW_ADDRESS, Awkward.NEW_REPRESENTATIVE: Happening.NEW_REPRESENTATIVE,
-                 Awkward.FAST_GROWTH: Happening.NEW_CAMPUS, Awkward.LARGE_PURCHASE: Happening.LARGE_OUTLAY_APPROVED}
+        kinds = {Awkward.MOVE: NoticeKind.NEW_ADDRESS, Awkward.NEW_REPRESENTATIVE: NoticeKind.NEW_REPRESENTATIVE,
+                 Awkward.FAST_GROWTH: NoticeKind.NEW_CAMPUS, Awkward.LARGE_PURCHASE: NoticeKind.LARGE_OUTLAY_APPROVED}
         for spell in plan.spells:
             if spell.kind in kinds:
                 found[spell.first].append(kinds[spell.kind])
         if plan.ending is not None and plan.onset is not None and plan.closes is not None:
-            for x, kind in COURSES[plan.ending].happenings:
+            for x, kind in COURSES[plan.ending].notices:
                 # Not everything is reported.
-                if kind in (Happening.LICENCE_REVOKED, Happening.ACCOUNT_FROZEN) or self.rng.random() < 0.75:
+                if kind in (NoticeKind.LICENCE_REVOKED, NoticeKind.ACCOUNT_FROZEN) or self.rng.random() < 0.75:
                     found[plan.onset + int(x * (plan.closes - plan.onset))].append(kind)
         return found
 
@@ -288,8 +288,8 @@ class _Living:
 
     def _day(self, day: int, forces: Forces) -> None:
         rng, plan = self.rng, self.plan
-        for kind in self.happenings.get(day, ()):
-            self.life.happenings.append(HappeningRow(day, kind))
+        for kind in self.notices.get(day, ()):
+            self.life.notices.append(NoticeRow(day, kind))
         # Busy and slow weeks: a slow random walk around 1.
         self.mood = min(1.6, max(0.6, self.mood + (1 - self.mood) * 0.05 + rng.gauss(0, 0.04 * self.noise)))
         season = _ENROL_SEASON[self.days.month[day]] * (0.1 if self.days.festival[day] else 1.0)
@@ -432,7 +432,7 @@ class _Living:
             self._out(day, int(self.balance * 0.15), "设备采购")
 
     def _frozen(self, day: int) -> bool:
-        return any(row.kind is Happening.ACCOUNT_FROZEN and row.day <= day for row in self.life.happenings)
+        return any(row.kind is NoticeKind.ACCOUNT_FROZEN and row.day <= day for row in self.life.notices)
 
     def _aftermath(self, day: int) -> None:
         """It is closed: families find out."""

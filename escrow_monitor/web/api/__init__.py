@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.openapi.utils import get_openapi
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
 from escrow_monitor.web.api import (
     accounts,
     alert_decisions,
     alerts,
+    audit,
     banks,
     cases,
+    contracts,
+    deliveries,
     imports,
     institutions,
+    outlooks,
+    policies,
     reconciliations,
     refunds,
     rounds,
+    silences,
 )
-from escrow_monitor.web.guard import SCOPE_READ, Guard
+from escrow_monitor.web.api.document import PREFIX, VERSION, document_of, operation_id, parameters_of
+from escrow_monitor.web.guard import SCOPE_OPERATIONS, SCOPE_READ, Guard
 from escrow_monitor.web.ports import WebPorts
+from escrow_monitor.web.problems import Problem
 
-VERSION = "1"
-PREFIX = "/api/v1"
-
-_PROBLEM = {"application/problem+json": {"schema": {
-    "type": "object",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "errors": {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}},
-    },
-}}}
+__all__ = ["VERSION", "router"]
 
 
 def router(guard: Guard, ports: WebPorts) -> APIRouter:
@@ -41,34 +37,45 @@ def router(guard: Guard, ports: WebPorts) -> APIRouter:
     async def may_read(request: Request) -> None:
         await guard.require(request, SCOPE_READ)
 
-    found = APIRouter(prefix=PREFIX, dependencies=[Depends(may_read)], responses={
-        401: {"description": "no valid API key", "content": _PROBLEM},
-        403: {"description": "the key lacks the scope", "content": _PROBLEM},
-        422: {"description": "a parameter is wrong", "content": _PROBLEM},
-        503: {"description": "the records cannot be read", "content": _PROBLEM},
-    })
-    for room in (accounts, institutions, alerts, banks, rounds, refunds):
+    async def may_operate(request: Request) -> None:
+        await guard.require(request, SCOPE_OPERATIONS)
+
+    async def may_operate_all(request: Request) -> None:
+        """What holds for every institution is not for who is limited to some."""
+        who = await guard.require(request, SCOPE_OPERATIONS)
+        who.check_sees_everything(what="this")
+
+    found = APIRouter(
+        prefix=PREFIX, dependencies=[Depends(may_read), Depends(only_known_parameters)],
+        generate_unique_id_function=operation_id,
+        responses={422: {"description": "a parameter or field is wrong"}},
+    )
+    for room in (accounts, institutions, outlooks, alerts, banks, policies, refunds, contracts):
         found.include_router(room.router(ports))
+    found.include_router(rounds.router(ports), dependencies=[Depends(may_operate)])
     found.include_router(alert_decisions.router(ports, guard))
+    found.include_router(silences.router(ports, guard), dependencies=[Depends(may_operate_all)])
+    found.include_router(deliveries.router(ports, guard), dependencies=[Depends(may_operate_all)])
     found.include_router(cases.router(ports, guard))
     found.include_router(imports.router(ports, guard))
     found.include_router(reconciliations.router(ports, guard))
+    found.include_router(audit.router(ports, guard))
 
     @found.get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> Response:
-        return JSONResponse(_schema(request.app), headers={"Cache-Control": "private, max-age=300"})
+        return JSONResponse(document_of(request.app), headers={"Cache-Control": "private, max-age=300"})
 
     return found
 
 
-def _schema(app: FastAPI) -> dict[str, object]:
-    if app.openapi_schema is None:
-        schema = get_openapi(
-            title=app.title, version=VERSION, routes=app.routes,
-            description="Writes take an Idempotency-Key. Money is decimal text, beside it integer fen in a field that "
-            "ends in `_fen`.",
-        )
-        schema.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        schema["security"] = [{"key": []}]
-        app.openapi_schema = schema
-    return app.openapi_schema
+async def only_known_parameters(request: Request) -> None:
+    """Raise Problem 422 for a parameter of the address that this operation does not have.
+
+    A misspelt `dry_run` must not make what was only to be tried.
+    """
+    path = PREFIX + request.scope["route"].path_format
+    known = parameters_of(request.app).get((request.method.lower(), path), frozenset())
+    for name in request.query_params:
+        if name not in known:
+            told = ", ".join(sorted(known)) or "none"
+            raise Problem(422, f"query.{name[:40]}: there is no such parameter; known here: {told}")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
+from escrow_monitor.domain.accounts import Mode, Purpose
 from escrow_monitor.domain.findings import Level, Standing
 from escrow_monitor.records.positions import CheckedAccount, checked_accounts
+from escrow_monitor.records.sorted_lists import ACCOUNTS, begins
+from escrow_monitor.web.api.sorting import BY, District, sorted_page
 from escrow_monitor.web.api.views import (
     TEXT_CHARACTERS_MAX,
     Asked,
@@ -17,20 +20,26 @@ from escrow_monitor.web.api.views import (
     ListView,
     balance_view,
     money_text,
-    page_of,
 )
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
+from escrow_monitor.web.who import Asker
 
 
 class AskedAccounts(Asked):
-    """Filters that all must fit."""
+    """Filters that all must fit. `margin` is the balance less the floor, lowest first the most is missing."""
 
+    sort: Literal[
+        "account_no", "-account_no", "balance", "-balance", "required", "-required", "margin", "-margin", "bank",
+        "-bank", "uscc", "-uscc", "below_since", "-below_since", "checked_at", "-checked_at",
+    ] = Field(default="account_no", description=BY)
     standing: Standing | None = None
     level: Level | None = None
     bank: str | None = Field(default=None, max_length=TEXT_CHARACTERS_MAX)
-    district: str | None = Field(default=None, max_length=6)
+    district: District
     uscc: str | None = Field(default=None, max_length=18)
+    purpose: Purpose | None = None
+    mode: Mode | None = None
 
 
 class AccountView(BaseModel):
@@ -69,23 +78,31 @@ def router(ports: WebPorts) -> APIRouter:
     routes = APIRouter(tags=["accounts"])
 
     @routes.get("/accounts")
-    def accounts(asked: Annotated[AskedAccounts, Query()]) -> ListView[AccountView]:
-        """Accounts by number, with filters."""
+    def accounts(asked: Annotated[AskedAccounts, Query()], who: Asker) -> ListView[AccountView]:
+        """Accounts, with filters, in the order that was asked for."""
         with ports.database.read() as session:
-            found = checked_accounts(
-                session, standing=asked.standing, level=asked.level, bank=asked.bank, district=asked.district,
-                uscc=asked.uscc, after=asked.after, limit=asked.limit + 1,
+            return sorted_page(
+                session, ACCOUNTS, sort=asked.sort, after=asked.after, limit=asked.limit, visible=who.visible,
+                given={
+                    "standing": asked.standing, "level": asked.level, "bank": asked.bank,
+                    "district": begins(asked.district), "uscc": asked.uscc, "purpose": asked.purpose,
+                    "mode": asked.mode,
+                },
+                read=lambda keys: {
+                    one.account.account_no: one for one in checked_accounts(session, account_nos=keys, limit=None)
+                },
+                view=account_view,
             )
-        views = [account_view(item) for item in found]
-        return page_of(views, [view.account_no for view in views], asked.limit)
 
     @routes.get("/accounts/{account_no}")
-    def account(account_no: str) -> AccountView:
+    def account(account_no: str, who: Asker) -> AccountView:
         """One account."""
+        missing = Problem(404, f"no account {account_no[:40]!r} is registered")
         with ports.database.read() as session:
             found = checked_accounts(session, account_nos=[account_no])
-        if not found:
-            raise Problem(404, f"no account {account_no[:40]!r} is registered")
+            if not found:
+                raise missing
+            who.check_sees(session, found[0].account.uscc, missing, what="account")
         return account_view(found[0])
 
     return routes

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from alerts.alert import Decision, DecisionKind, Figure, Reason, Severity
@@ -16,36 +16,35 @@ from alerts.feeds.item import REASON_WORDS
 from escrow_monitor.actions import decide_alert
 from escrow_monitor.errors import UsageError
 from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.database import Session
 from escrow_monitor.records.kept_answers import KeptAnswer
 from escrow_monitor.web.api.again import Again, answer_of, made_once
+from escrow_monitor.web.api.taken import Body, Flag, Instant
 from escrow_monitor.web.api.views import ListView
 from escrow_monitor.web.console.pages import refuse_foreign
 from escrow_monitor.web.guard import SCOPE_DECIDE, Guard, Key
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
+from escrow_monitor.web.who import Asker
 
 NOTE_CHARACTERS_TAKEN_MAX = 2_000
 """More than a note may have: what is a little too long is refused with its reason, as everywhere else."""
 
 
-
-
-class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Asked(Body):
     note: str = Field(default="", max_length=NOTE_CHARACTERS_TAKEN_MAX, description="why; published with the decision")
 
 
 class AskedUntil(_Asked):
     """When it ends: an instant with a zone."""
 
-    until: AwareDatetime
+    until: Instant
 
 
 class AskedAcceptance(_Asked):
     """`confirm` false proposes; true confirms, as another person, what was proposed."""
 
-    confirm: bool = False
+    confirm: Flag = False
 
 
 class AskedTakeBack(_Asked):
@@ -97,9 +96,10 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
     decides = [Depends(may_decide)]
 
     @routes.get("/decisions")
-    def decisions(alert_id: str) -> ListView[DecisionView]:
+    def decisions(alert_id: str, who: Asker) -> ListView[DecisionView]:
         """All that people ever decided about an alert, in order."""
         with ports.database.read() as session:
+            _check_sees(session, alert_id, who)
             found = RecordsAlertBook(session).decisions(alert_id)
         return ListView[DecisionView](after=None, items=[
             decision_view(one.decision).model_copy(update={
@@ -125,6 +125,9 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
     @routes.post("/accept", response_model=DecidedView, dependencies=decides)
     def accept(alert_id: str, asked: AskedAcceptance, request: Request, idempotency_key: Again = None) -> Response:
         """Propose to accept it as it is (needs a note), or confirm what another person proposed."""
+        who: Key = request.state.decider
+        if asked.confirm:
+            who.check_confirms(what="alert")
         act = decide_alert.confirm if asked.confirm else decide_alert.propose
         return _answer(ports, request, idempotency_key, f"accept {alert_id}", asked, lambda book, by, now: (
             act(book, alert_id, by=by, note=asked.note, now=now)
@@ -156,13 +159,22 @@ def _answer(
 ) -> Response:
     """Let the key's owner decide, once for one idempotency key."""
     decider: Key = request.state.decider
-    by, now = f"key:{decider.name}", ports.clock.now()
+    by, now = decider.actor, ports.clock.now()
     with ports.database.write() as session:
+        _check_sees(session, request.path_params["alert_id"], decider)
         book = RecordsAlertBook(session, channels=ports.channels)
         return answer_of(made_once(
             session, actor=by, idempotency_key=idempotency_key, asked=f"{what}\n{asked.model_dump_json()}", now=now,
             do=lambda: _told(act, book, by, now),
         ))
+
+
+def _check_sees(session: Session, alert_id: str, who: Key) -> None:
+    missing = Problem(404, f"there is no alert {alert_id[:40]!r}: see alerts list")
+    found = RecordsAlertBook(session).alert(alert_id)
+    if found is None:
+        raise missing
+    who.check_sees(session, found.labels.get("uscc"), missing, what="alert")
 
 
 def _told(act: Callable[[AlertBook, str, datetime], Decided], book: AlertBook, by: str, now: datetime) -> KeptAnswer:

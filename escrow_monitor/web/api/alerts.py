@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from alerts.alert import Alert, DecisionKind, Figure, Severity
 from alerts.decisions import quiet_by
+from escrow_monitor.domain.findings import Standing
 from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.sorted_lists import ALERTS, begins
 from escrow_monitor.web.api.alert_decisions import DecisionView, decision_view
-from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX, Asked, ListView, page_of
+from escrow_monitor.web.api.sorting import BY, District, sorted_page
+from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX, Asked, ListView
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
+from escrow_monitor.web.who import Asker
 
 
 class AskedAlerts(Asked):
     """Filters that all must fit."""
 
+    sort: Literal[
+        "alert_id", "-alert_id", "severity", "-severity", "opened_at", "-opened_at", "seen_at", "-seen_at", "rule",
+        "-rule",
+    ] = Field(default="alert_id", description=f"{BY}; `-severity` has red first")
+    standing: Standing | None = None
     severity: Severity | None = None
     rule: str | None = Field(default=None, max_length=TEXT_CHARACTERS_MAX)
     uscc: str | None = Field(default=None, max_length=18)
     bank: str | None = Field(default=None, max_length=TEXT_CHARACTERS_MAX)
-    district: str | None = Field(default=None, max_length=6)
+    district: District
     account_no: str | None = Field(default=None, max_length=TEXT_CHARACTERS_MAX)
 
 
@@ -60,24 +69,28 @@ def router(ports: WebPorts) -> APIRouter:
     routes = APIRouter(tags=["alerts"])
 
     @routes.get("/alerts")
-    def alerts(asked: Annotated[AskedAlerts, Query()]) -> ListView[AlertView]:
-        """Open alerts by id, with filters."""
+    def alerts(asked: Annotated[AskedAlerts, Query()], who: Asker) -> ListView[AlertView]:
+        """Open alerts, with filters, in the order that was asked for."""
         now = ports.clock.now()
         with ports.database.read() as session:
-            fitting = RecordsAlertBook(session).open_page(
-                after=asked.after, limit=asked.limit + 1, rule=asked.rule, severity=asked.severity, uscc=asked.uscc,
-                account_no=asked.account_no, bank=asked.bank, district=asked.district,
+            return sorted_page(
+                session, ALERTS, sort=asked.sort, after=asked.after, limit=asked.limit, visible=who.visible,
+                given={
+                    "rule": asked.rule, "severity": asked.severity, "uscc": asked.uscc, "account_no": asked.account_no,
+                    "bank": asked.bank, "district": begins(asked.district), "standing": asked.standing,
+                },
+                read=RecordsAlertBook(session).alerts, view=lambda alert: alert_view(alert, now=now),
             )
-        found = [alert_view(alert, now=now) for alert in fitting]
-        return page_of(found, [view.alert_id for view in found], asked.limit)
 
     @routes.get("/alerts/{alert_id}")
-    def alert(alert_id: str) -> AlertView:
+    def alert(alert_id: str, who: Asker) -> AlertView:
         """One alert, open or not."""
+        missing = Problem(404, f"there is no alert {alert_id[:40]!r}")
         with ports.database.read() as session:
             found = RecordsAlertBook(session).alert(alert_id)
-        if found is None:
-            raise Problem(404, f"there is no alert {alert_id[:40]!r}")
+            if found is None:
+                raise missing
+            who.check_sees(session, found.labels.get("uscc"), missing, what="alert")
         return alert_view(found, now=ports.clock.now())
 
     return routes

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from escrow_monitor.records.pulls import bank_answers
 from escrow_monitor.web.api.views import ListView
 from escrow_monitor.web.ports import WebPorts
+from escrow_monitor.web.who import Asker
 
 
 class BankView(BaseModel):
@@ -27,10 +28,10 @@ def router(ports: WebPorts) -> APIRouter:
     routes = APIRouter(tags=["banks"])
 
     @routes.get("/banks")
-    def banks() -> ListView[BankView]:
+    def banks(who: Asker) -> ListView[BankView]:
         """All banks that hold an account, by name."""
         with ports.database.read() as session:
-            found = bank_answers(session)
+            found = bank_answers(session, visible=who.visible)
         return ListView[BankView](after=None, items=[
             BankView(
                 bank=item.bank, accounts=item.accounts, silent=item.silent, refusals=dict(item.refusals),

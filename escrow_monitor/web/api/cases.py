@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from escrow_monitor.actions.move_case import REASON_CHARACTERS_MAX, CaseUnknown, MoveRefused, move_case_in
-from escrow_monitor.actions.show_case import list_cases, move_json, show_case
+from escrow_monitor.actions.show_case import CaseShown, move_json, show_case, shown_cases
 from escrow_monitor.domain.dispute_words import CaseState, Move, Role
 from escrow_monitor.errors import DatabaseError, EscrowMonitorError, UsageError
+from escrow_monitor.records import case_book
+from escrow_monitor.records.database import Session
 from escrow_monitor.records.kept_answers import KeptAnswer
+from escrow_monitor.records.sorted_lists import CASES, begins
 from escrow_monitor.web.api.again import Again, answer_of, made_once
-from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX, Asked, ListView, page_of
+from escrow_monitor.web.api.sorting import BY, District, sorted_page
+from escrow_monitor.web.api.taken import Body
+from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX, Asked, ListView
 from escrow_monitor.web.console.pages import refuse_foreign
 from escrow_monitor.web.guard import SCOPE_DECIDE, Guard, Key
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
+from escrow_monitor.web.who import Asker
+
+SECOND_MOVES = frozenset({Move.CONFIRM, Move.REJECT})
+"""What the second pair of eyes says of a ruling."""
 
 
 class AskedCases(Asked):
     """Filters that all must fit."""
 
+    sort: Literal[
+        "case_no", "-case_no", "claimed_on", "-claimed_on", "changed_at", "-changed_at", "opened_at", "-opened_at",
+        "claimed", "-claimed", "state", "-state",
+    ] = Field(default="case_no", description=BY)
+    district: District
     state: CaseState | None = None
     uscc: str | None = Field(default=None, max_length=18)
     contract_no: str | None = Field(default=None, max_length=TEXT_CHARACTERS_MAX)
@@ -150,7 +165,7 @@ class CaseDetailView(CaseView):
     quotes: list[KeptQuoteView]
 
 
-class MoveBody(BaseModel):
+class MoveBody(Body):
     """A move to make. `amount` is the whole refund as decimal text; `role` on whose behalf, where that is open."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -170,19 +185,28 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
         request.state.decider = await guard.require(request, SCOPE_DECIDE)
 
     @routes.get("/cases")
-    def cases(asked: Annotated[AskedCases, Query()]) -> ListView[CaseView]:
-        """Cases by number, with filters."""
-        found = list_cases(
-            ports.database, ports.policies, now=ports.clock.now(), uscc=asked.uscc, contract_no=asked.contract_no,
-            states=None if asked.state is None else [asked.state], after=asked.after, limit=asked.limit + 1,
-        )
-        views = [CaseView.model_validate(one.as_json()) for one in found]
-        return page_of(views, [view.case_no for view in views], asked.limit)
+    def cases(asked: Annotated[AskedCases, Query()], who: Asker) -> ListView[CaseView]:
+        """Cases, with filters, in the order that was asked for."""
+        on = case_book.day_of(ports.clock.now())
+
+        with ports.database.read() as session:
+            def read(keys: Sequence[str]) -> dict[str, CaseShown]:
+                shown = shown_cases(session, ports.policies, case_book.cases(session, case_nos=keys), on=on)
+                return {one.record.case.case_no: one for one in shown}
+
+            return sorted_page(
+                session, CASES, sort=asked.sort, after=asked.after, limit=asked.limit, visible=who.visible,
+                given={
+                    "state": asked.state, "uscc": asked.uscc, "contract_no": asked.contract_no,
+                    "district": begins(asked.district),
+                },
+                read=read, view=lambda one: CaseView.model_validate(one.as_json()),
+            )
 
     @routes.get("/cases/{case_no:path}/moves")
-    def moves(case_no: str) -> ListView[MoveView]:
+    def moves(case_no: str, who: Asker) -> ListView[MoveView]:
         """Every move of one case, in order."""
-        return ListView[MoveView](after=None, items=_detail(ports, case_no).moves)
+        return ListView[MoveView](after=None, items=_detail(ports, case_no, who).moves)
 
     @routes.post(
         "/cases/{case_no:path}/moves", status_code=201, response_model=MoveView, dependencies=[Depends(may_decide)],
@@ -194,8 +218,11 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
     def make_move(case_no: str, body: MoveBody, request: Request, idempotency_key: Again = None) -> Response:
         """Make a move. With an Idempotency-Key the same request makes it once, and is answered the same again."""
         decider: Key = request.state.decider
-        actor, now = f"key:{decider.name}", ports.clock.now()
+        actor, now = decider.actor, ports.clock.now()
+        if body.move in SECOND_MOVES:
+            decider.check_confirms(what="case")
         with ports.database.write() as session:
+            _check_sees(session, case_no, decider)
             return answer_of(made_once(
                 session, actor=actor, idempotency_key=idempotency_key,
                 asked=f"move {case_no}\n{body.model_dump_json()}", now=now,
@@ -203,19 +230,27 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
             ))
 
     @routes.get("/cases/{case_no:path}")
-    def case(case_no: str) -> CaseDetailView:
+    def case(case_no: str, who: Asker) -> CaseDetailView:
         """One case and all that was done."""
-        return _detail(ports, case_no)
+        return _detail(ports, case_no, who)
 
     return routes
 
 
-def _detail(ports: WebPorts, case_no: str) -> CaseDetailView:
+def _detail(ports: WebPorts, case_no: str, who: Key) -> CaseDetailView:
     try:
-        found = show_case(ports.database, ports.policies, case_no=case_no, now=ports.clock.now())
+        found = show_case(ports.database, ports.policies, case_no=case_no, now=ports.clock.now(), visible=who.visible)
     except CaseUnknown as error:
         raise Problem(404, f"there is no case {case_no[:40]!r}") from error
     return CaseDetailView.model_validate(found.as_json())
+
+
+def _check_sees(session: Session, case_no: str, who: Key) -> None:
+    missing = Problem(404, f"there is no case {case_no[:40]!r}")
+    found = case_book.case(session, case_no)
+    if found is None:
+        raise missing
+    who.check_sees(session, found.case.uscc, missing, what="case")
 
 
 def _told(

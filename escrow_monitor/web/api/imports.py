@@ -60,6 +60,8 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
     async def may_import(request: Request) -> None:
         refuse_foreign(request, ports.home_url)
         request.state.importer = await guard.require(request, SCOPE_IMPORT)
+        # A row may be about any institution: who is limited to some loads nothing.
+        request.state.importer.check_sees_everything(what="a file")
 
     @routes.post(
         "/imports/{kind}", response_model=ImportedView, dependencies=[Depends(may_import)],
@@ -78,7 +80,7 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
         if kind not in KINDS:
             raise Problem(404, f"there is no kind {kind[:40]!r}: choose {', '.join(KINDS)}")
         importer: Key = request.state.importer
-        actor = f"key:{importer.name}"
+        actor = importer.actor
         with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES_MAX) as spool:
             digest = hashlib.sha256(f"import\n{kind}\n{asked.model_dump_json()}\n".encode())
             size = 0

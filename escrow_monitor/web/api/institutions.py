@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from escrow_monitor.domain.institutions import Institution
+from alerts.alert import Severity
+from escrow_monitor.domain.findings import Standing
+from escrow_monitor.domain.institutions import Institution, InstitutionKind, InstitutionStatus
 from escrow_monitor.records import accounts as register
+from escrow_monitor.records.closure_watches import closure_standing
 from escrow_monitor.records.positions import checked_accounts
+from escrow_monitor.records.sorted_lists import INSTITUTIONS, begins, part
 from escrow_monitor.web.api.accounts import AccountView, account_view
-from escrow_monitor.web.api.views import Asked, ListView, page_of
+from escrow_monitor.web.api.outlooks import OutlookView, outlook_view
+from escrow_monitor.web.api.sorting import BY, District, sorted_page
+from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX, Asked, ListView
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
+from escrow_monitor.web.who import Asker
 
 
 class AskedInstitutions(Asked):
-    """Filters that all must fit."""
+    """Filters that all must fit. `standing` is that of the worst account, `level` that of the worst open alert."""
 
-    district: str | None = Field(default=None, max_length=6)
+    sort: Literal[
+        "uscc", "-uscc", "name", "-name", "district", "-district", "status", "-status", "licence_expires_on",
+        "-licence_expires_on",
+    ] = Field(default="uscc", description=BY)
+    text: str | None = Field(
+        default=None, min_length=1, max_length=TEXT_CHARACTERS_MAX, description="part of the name or of the code"
+    )
+    district: District
+    kind: InstitutionKind | None = None
+    status: InstitutionStatus | None = None
+    policy: str | None = Field(default=None, max_length=TEXT_CHARACTERS_MAX)
+    standing: Standing | None = None
+    level: Severity | None = None
 
 
 class InstitutionView(BaseModel):
@@ -38,9 +57,10 @@ class InstitutionView(BaseModel):
 
 
 class InstitutionDetailView(InstitutionView):
-    """One institution with its accounts."""
+    """One institution with its accounts, and what the closure watch says of it; null before it was judged."""
 
     accounts: list[AccountView]
+    outlook: OutlookView | None
 
 
 def router(ports: WebPorts) -> APIRouter:
@@ -48,26 +68,35 @@ def router(ports: WebPorts) -> APIRouter:
     routes = APIRouter(tags=["institutions"])
 
     @routes.get("/institutions")
-    def institutions(asked: Annotated[AskedInstitutions, Query()]) -> ListView[InstitutionView]:
-        """Institutions by code."""
+    def institutions(asked: Annotated[AskedInstitutions, Query()], who: Asker) -> ListView[InstitutionView]:
+        """Institutions, with filters, in the order that was asked for."""
         with ports.database.read() as session:
-            everyone = register.institutions(session)
-        found = [
-            institution_view(item) for item in everyone
-            if item.uscc > asked.after and asked.district in (None, item.district)
-        ][: asked.limit + 1]
-        return page_of(found, [view.uscc for view in found], asked.limit)
+            return sorted_page(
+                session, INSTITUTIONS, sort=asked.sort, after=asked.after, limit=asked.limit, visible=who.visible,
+                given={
+                    "text": part(asked.text), "district": begins(asked.district), "kind": asked.kind,
+                    "status": asked.status, "policy": asked.policy,
+                    **({} if asked.standing is None else {f"standing_{asked.standing}": True}),
+                    **({} if asked.level is None else {f"level_{asked.level}": True}),
+                },
+                read=lambda keys: {one.uscc: one for one in register.institutions(session, usccs=keys)},
+                view=institution_view,
+            )
 
     @routes.get("/institutions/{uscc}")
-    def institution(uscc: str) -> InstitutionDetailView:
-        """One institution and its accounts."""
+    def institution(uscc: str, who: Asker) -> InstitutionDetailView:
+        """One institution, its accounts and its outlook."""
+        missing = Problem(404, f"no institution {uscc[:40]!r} is registered")
         with ports.database.read() as session:
             found = register.institution(session, uscc)
-            held = checked_accounts(session, uscc=uscc, limit=None) if found else []
-        if found is None:
-            raise Problem(404, f"no institution {uscc[:40]!r} is registered")
+            if found is None:
+                raise missing
+            who.check_sees(session, uscc, missing, what="institution")
+            held = checked_accounts(session, uscc=uscc, limit=None)
+            standing = closure_standing(session, uscc)
         return InstitutionDetailView(
-            **institution_view(found).model_dump(), accounts=[account_view(item) for item in held]
+            **institution_view(found).model_dump(), accounts=[account_view(item) for item in held],
+            outlook=None if standing is None else outlook_view(standing),
         )
 
     return routes

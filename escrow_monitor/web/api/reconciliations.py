@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.background import BackgroundTask
 from starlette.responses import Response
 
@@ -24,26 +24,26 @@ from escrow_monitor.records.reconciliations import (
     newest,
 )
 from escrow_monitor.web.api.again import Again, made_once
+from escrow_monitor.web.api.taken import Body, Day, Flag
 from escrow_monitor.web.api.views import Asked, ListView, page_of
 from escrow_monitor.web.console.pages import refuse_foreign
 from escrow_monitor.web.guard import SCOPE_DECIDE, Guard, Key
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
+from escrow_monitor.web.who import Asker
 
 PATH = "/api/v1/reconciliations"
 RESULTS_MAX = 1_000
 """So many results a request shows; of a whole district they are in the list."""
 
 
-class AskedReconciliationView(BaseModel):
+class AskedReconciliationView(Body):
     """What to reconcile: one institution or, without `uscc`, every one of which something is new (`full`: every one,
     with all sums made anew); at the end of `day`, or of the newest that is due."""
 
-    model_config = ConfigDict(extra="forbid")
-
     uscc: str | None = Field(default=None, max_length=18)
-    day: date | None = None
-    full: bool = False
+    day: Day | None = None
+    full: Flag = False
 
 
 class ReconciliationView(BaseModel):
@@ -107,13 +107,19 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
         request.state.decider = await guard.require(request, SCOPE_DECIDE)
 
     @routes.post(
-        "/reconciliations", status_code=202, response_model=RequestView, dependencies=[Depends(may_decide)]
+        "/reconciliations", status_code=202, response_model=RequestView, dependencies=[Depends(may_decide)],
+        responses={404: {"description": "there is no such institution"}},
     )
     def start(wanted: AskedReconciliationView, request: Request, idempotency_key: Again = None) -> Response:
         """Start a reconciliation; follow it at `Location`."""
         decider: Key = request.state.decider
-        actor = f"key:{decider.name}"
+        actor = decider.actor
+        if wanted.uscc is None:
+            decider.check_sees_everything(what="a reconciliation without `uscc`")
         with ports.database.write() as session:
+            if wanted.uscc is not None:
+                missing = Problem(404, f"there is no institution {wanted.uscc[:40]!r}: see institutions list")
+                decider.check_sees(session, wanted.uscc, missing, what="institution")
             kept = _kept(session, wanted, actor=actor, idempotency_key=idempotency_key, now=ports.clock.now())
         found = RequestView.model_validate_json(kept.body)
         return Response(
@@ -122,20 +128,22 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
         )
 
     @routes.get("/reconciliations")
-    def latest(asked: Annotated[Asked, Query()]) -> ListView[ReconciliationView]:
+    def latest(asked: Annotated[Asked, Query()], who: Asker) -> ListView[ReconciliationView]:
         """The newest reconciliation of each institution, by code."""
         uscc, _, currency = asked.after.partition(":")
         with ports.database.read() as session:
-            found = newest(session, after=(uscc, currency), limit=asked.limit + 1)
+            found = newest(session, after=(uscc, currency), limit=asked.limit + 1, visible=who.visible)
         return page_of([_view(one) for one in found], [f"{one.uscc}:{one.currency}" for one in found], asked.limit)
 
     @routes.get("/reconciliations/{request_id}")
-    def follow(request_id: str) -> RequestView:
+    def follow(request_id: str, who: Asker) -> RequestView:
         """How far a reconciliation is that was asked for, and what came out."""
+        missing = Problem(404, f"no reconciliation {request_id[:40]!r} was asked for")
         with ports.database.read() as session:
             found = asked(session, request_id)
             if found is None:
-                raise Problem(404, f"no reconciliation {request_id[:40]!r} was asked for")
+                raise missing
+            who.check_sees(session, found.uscc, missing, what="reconciliation")
             numbers = list((found.found or {}).get("reconciliations", ()))[:RESULTS_MAX]
             results = by_numbers(session, numbers) if numbers else []
         return _request_view(found, results)

@@ -14,11 +14,13 @@ from escrow_monitor.domain.contracts import Cause
 from escrow_monitor.domain.refund_quote import Quote
 from escrow_monitor.domain.refund_statement import Language
 from escrow_monitor.errors import UsageError
+from escrow_monitor.web.api.taken import Day
 from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX
 from escrow_monitor.web.console.pages import static_version
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
 from escrow_monitor.web.statement import TAGS, Heading, statement_page
+from escrow_monitor.web.who import Asker, Who
 
 STYLESHEET_URL = "/static/statement.css"
 
@@ -28,7 +30,7 @@ class AskedQuote(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    on: date | None = Field(default=None, description="the day of the claim; default today")
+    on: Day | None = Field(default=None, description="the day of the claim; default today")
     cause: Cause | None = None
     claim: str | None = Field(default=None, max_length=TEXT_CHARACTERS_MAX, description="by the day of this claim")
 
@@ -48,16 +50,16 @@ def router(ports: WebPorts) -> APIRouter:
     }
 
     @routes.get("/contracts/{contract_no:path}/refund-quote", responses=responses)
-    def refund_quote(contract_no: str, asked: Annotated[AskedQuote, Query()]) -> dict[str, Any]:
+    def refund_quote(contract_no: str, asked: Annotated[AskedQuote, Query()], who: Asker) -> dict[str, Any]:
         """What contract and law say is due, with every line of the sum and the grounds that were not applied."""
-        return _quoted(ports, contract_no, asked)[1].as_json()
+        return _quoted(ports, contract_no, asked, who)[1].as_json()
 
     @routes.get(
         "/contracts/{contract_no:path}/refund-statement", responses=responses, response_class=HTMLResponse
     )
-    def refund_statement(contract_no: str, asked: Annotated[AskedStatement, Query()]) -> Response:
+    def refund_statement(contract_no: str, asked: Annotated[AskedStatement, Query()], who: Asker) -> Response:
         """The statement to print and sign, A4."""
-        found, quote = _quoted(ports, contract_no, asked)
+        found, quote = _quoted(ports, contract_no, asked, who)
         contract, language = found.ledger.contract, Language(asked.lang)
         page = statement_page(
             quote, language, written_on=_today(ports), stylesheet_url=f"{STYLESHEET_URL}?{static_version()}",
@@ -71,11 +73,11 @@ def router(ports: WebPorts) -> APIRouter:
     return routes
 
 
-def _quoted(ports: WebPorts, contract_no: str, asked: AskedQuote) -> tuple[Quoted, Quote]:
+def _quoted(ports: WebPorts, contract_no: str, asked: AskedQuote, who: Who) -> tuple[Quoted, Quote]:
     try:
         found = quote_refund(
             ports.database, ports.policies, contract_no=contract_no, on=asked.on or _today(ports), cause=asked.cause,
-            claim_no=asked.claim,
+            claim_no=asked.claim, visible=who.visible,
         )
         return found, must_be_possible(found)
     except RecordsImpossible as error:

@@ -13,6 +13,7 @@ from escrow_monitor.domain.money import decimal_text
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1_000
 TEXT_CHARACTERS_MAX = 100
+AFTER_CHARACTERS_MAX = 1_000
 
 V = TypeVar("V", bound=BaseModel)
 
@@ -22,7 +23,9 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    after: str = Field(default="", max_length=TEXT_CHARACTERS_MAX, description="go on after this item")
+    after: str = Field(
+        default="", max_length=AFTER_CHARACTERS_MAX, description="go on after the page that gave this as its `after`"
+    )
     limit: int = Field(default=LIMIT_DEFAULT, ge=1, le=LIMIT_MAX)
 
 

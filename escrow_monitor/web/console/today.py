@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from alerts.alert import Alert, Decision, FeedEntry, TransitionKind, Why
+from alerts.alert import Alert, Decision, FeedEntry, Severity, TransitionKind, Why
 from alerts.decisions import person, quiet_by
 from alerts.feeds.item import REASON_WORDS, SEVERITY_WORDS, TRANSITION_WORDS, Lang
+from escrow_monitor.domain.closure.outlook import Outlook
 from escrow_monitor.domain.findings import Level, Standing
-from escrow_monitor.records import accounts, positions, pulls, runs
+from escrow_monitor.domain.rules.closure_watch import percent_words
+from escrow_monitor.domain.visibility import EVERYTHING, Visible
+from escrow_monitor.records import accounts, alarms, pulls, runs
 from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.closure_watches import ClosureStanding, warned_of
 from escrow_monitor.web.ports import ExpectedRound, WebPorts
 
 CHECK_ROUND = "check-balances"
 CALLS_SHOWN = 7
 ENTRIES_SHOWN = 20
+CLOSURES_SHOWN = 5
+CHANGED_WITHIN = timedelta(days=1)
 COLOURS = (Level.RED, Level.ORANGE, Level.YELLOW)
 NO_DATA_RULES = frozenset({"freshness", "feed_gap"})
 """What a silent bank sets off on each of its accounts: the call goes to the bank, once."""
@@ -26,13 +32,15 @@ NO_DATA_RULES = frozenset({"freshness", "feed_gap"})
 class CallView:
     """One institution to call: its worst alert, and how many more it has.
 
-    `quiet` is what keeps that alert quiet (acknowledgement, snooze, acceptance; "" for nothing), with whom and when.
+    `uscc` is "" where no such institution is registered. `quiet` is what keeps that alert quiet (acknowledgement,
+    snooze, acceptance; "" for nothing), with whom and when.
     """
 
     alert_id: str
     severity: str
     rule: str
     who: str
+    uscc: str
     why: str
     account_no: str
     bank: str
@@ -74,8 +82,52 @@ class EntryView:
     words: str
     open: bool
     who: str
+    uscc: str
     why: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosureCallView:
+    """One institution that may close. `reason` is the first of its reasons, `reasons` how many there are."""
+
+    level: Level
+    uscc: str
+    who: str
+    chance: str
+    exposed_fen: int | None
+    exposed_then_fen: int | None
+    currency: str
+    reason: str
+    reasons: int
+    new: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosuresView:
+    """What the closure watch holds: how many at each level, their families' money at risk, and the first of them.
+
+    `unsure` without a level, of whom too little is known.
+    """
+
+    sums: Sequence[tuple[Level, int]]
+    institutions: int
+    exposed_fen: int
+    unsure: int
+    first: Sequence[ClosureCallView]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedView:
+    """How many alerts opened (again), got worse, got better or were resolved since then."""
+
+    since: datetime
+    opened: int
+    opened_red: int
+    worse: int
+    worse_red: int
+    eased: int
+    resolved: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,96 +148,112 @@ class TodayView:
     silent_banks: Sequence[BankView]
     rounds: Sequence[RoundView]
     missed: bool
+    changed: ChangedView
+    closures: ClosuresView
     entries: Sequence[EntryView]
 
 
-def today(ports: WebPorts, *, lang: Lang, now: datetime) -> TodayView:
-    """Ask the records everything the page shows, in one snapshot. Raises DatabaseError."""
+def today(ports: WebPorts, *, lang: Lang, now: datetime, visible: Visible = EVERYTHING) -> TodayView:
+    """Ask the records everything the page shows to who sees this, in one snapshot. Raises DatabaseError."""
+    since = now - CHANGED_WITHIN
     with ports.database.read() as session:
         book = RecordsAlertBook(session)
-        banks = sorted(map(_bank, pulls.bank_answers(session)), key=_bank_order)
+        banks = sorted(map(_bank, pulls.bank_answers(session, visible=visible)), key=_bank_order)
         silent = [bank for bank in banks if bank.state == "silent"]
-        open_alerts = book.open_alerts()
-        calls = _calls(open_alerts, silent={bank.bank for bank in silent}, now=now)
-        entries = book.newest(limit=ENTRIES_SHOWN)
-        shown = {*(found[0].labels.get("uscc") for found in calls[:CALLS_SHOWN]),
-                 *(entry.labels.get("uscc") for entry in entries)}
-        # A few questions by key: there may be a hundred thousand institutions, and thirty are named here.
-        holders = [accounts.institution(session, uscc) for uscc in shown if uscc]
-        names = {holder.uscc: holder.name for holder in holders if holder is not None}
+        calls, holders = alarms.first_calls(
+            session, no_data_rules=NO_DATA_RULES, silent_banks={bank.bank for bank in silent}, now=now,
+            visible=visible, limit=CALLS_SHOWN,
+        )
+        sums, unsure = alarms.closure_sums(session, visible=visible)
+        warned = warned_of(session, limit=CLOSURES_SHOWN, visible=visible)
+        told = book.alerts([call.alert_id for call in calls])
+        entries = book.newest(limit=ENTRIES_SHOWN, visible=visible)
+        shown = {*(alert.labels.get("uscc") for alert in told.values()),
+                 *(entry.labels.get("uscc") for entry in entries), *(one.outlook.uscc for one in warned)}
+        names = {
+            holder.uscc: holder.name
+            for holder in accounts.institutions(session, usccs=[uscc for uscc in shown if uscc])
+        }
+        notices = alarms.notices(session, not_rules=["round_late"], visible=visible)
         succeeded = runs.last_success(session)
-        counts = positions.standing_counts(session)
-        coloured = {level: positions.checked_accounts(session, level=level, limit=None) for level in COLOURS}
+        tiles = _tiles(alarms.account_counts(session, visible=visible))
+        published = alarms.published_since(session, since, visible=visible)
     rounds = [_round(expected, succeeded.get(expected.name), now) for expected in ports.rounds]
     rounds.sort(key=lambda item: item.state == "on_time")
     check = next((item for item in rounds if item.name == CHECK_ROUND), None)
-    tiles = _tiles(counts, coloured)
     return TodayView(
         now=now, total=sum(tiles.values()), unknown=tiles["unknown"], tiles=tuple(tiles.items()),
         check=check.state if check is not None else "on_time",
         checked_at=check.last_success_at if check is not None else None,
-        notices=[_why(alert.why, lang) for alert in open_alerts if _is_about_us(alert)],
-        calls=[_call(found, names, lang, now) for found in calls[:CALLS_SHOWN]],
-        calls_more=max(0, len(calls) - CALLS_SHOWN), banks=banks, silent_banks=silent,
+        notices=[_why(why, lang) for why in notices],
+        calls=[_call(told[call.alert_id], call.alerts, names, lang, now) for call in calls],
+        calls_more=max(0, holders - CALLS_SHOWN), banks=banks, silent_banks=silent,
         banks_fine=all(bank.state in {"answers", "not_asked"} for bank in banks),
         rounds=rounds, missed=any(item.state != "on_time" for item in rounds),
+        changed=_changed(published, since), closures=_closures(sums, unsure, warned, names, lang),
         entries=[_entry(entry, names, lang) for entry in entries],
     )
 
 
-def _tiles(
-    counts: Mapping[Standing, int], coloured: Mapping[Level, Sequence[positions.CheckedAccount]],
-) -> dict[str, int]:
+def _tiles(counts: Mapping[tuple[Standing, Level | None], int]) -> dict[str, int]:
     """Each account once: in its colour if it has one, else by its standing. Never checked is unknown."""
-    rest = dict(counts)
-    for account in (item for found in coloured.values() for item in found):
-        rest[account.standing.standing] = rest.get(account.standing.standing, 0) - 1
-    # Breached without a colour is for information only; it is not met either.
-    unknown = rest.get(Standing.UNKNOWN, 0) + rest.get(Standing.BREACHED, 0)
-    return {
-        **{level.value: len(found) for level, found in coloured.items()},
-        "unknown": unknown, "met": rest.get(Standing.MET, 0),
-    }
+    tiles = {**{level.value: 0 for level in COLOURS}, "unknown": 0, "met": 0}
+    for (standing, level), count in counts.items():
+        # Breached without a colour is for information only; it is not met either.
+        rest = "met" if standing is Standing.MET else "unknown"
+        tiles[level.value if level in COLOURS else rest] += count
+    return tiles
 
 
-def _calls(open_alerts: Iterable[Alert], *, silent: set[str], now: datetime) -> list[list[Alert]]:
-    """The alerts of each institution, the worst first; what only says that a bank is silent is left to the bank.
+def _changed(published: Mapping[tuple[TransitionKind, Severity], int], since: datetime) -> ChangedView:
+    def count(*kinds: TransitionKind, severity: Severity | None = None) -> int:
+        return sum(
+            number for (kind, found), number in published.items() if kind in kinds and severity in (None, found)
+        )
 
-    What somebody acknowledged, snoozed or two people accepted comes last: it is seen to, but it is not gone.
-    """
-    def urgency(alert: Alert) -> tuple[bool, tuple[int, bool, float, str]]:
-        return quiet_by(alert, now=now) is not None, _urgency(alert)
-
-    by_holder: dict[str, list[Alert]] = {}
-    for alert in open_alerts:
-        holder = alert.labels.get("uscc") or alert.labels.get("account_no")
-        if holder and not (alert.key.rule in NO_DATA_RULES and alert.labels.get("bank") in silent):
-            by_holder.setdefault(holder, []).append(alert)
-    return sorted((sorted(found, key=urgency) for found in by_holder.values()), key=lambda found: urgency(found[0]))
+    opened, worse = (TransitionKind.OPENED, TransitionKind.REOPENED), (TransitionKind.ESCALATED,)
+    return ChangedView(
+        since=since, opened=count(*opened), opened_red=count(*opened, severity=Severity.RED), worse=count(*worse),
+        worse_red=count(*worse, severity=Severity.RED), eased=count(TransitionKind.EASED),
+        resolved=count(TransitionKind.RESOLVED),
+    )
 
 
-def _is_about_us(alert: Alert) -> bool:
-    """About our own means (a calendar that ends), not about an institution; late rounds have their own place."""
-    return not (alert.labels.get("uscc") or alert.labels.get("account_no")) and alert.key.rule != "round_late"
+def _closures(
+    sums: Mapping[Level, alarms.ClosureSum], unsure: int, warned: Sequence[ClosureStanding], names: Mapping[str, str],
+    lang: Lang,
+) -> ClosuresView:
+    return ClosuresView(
+        sums=[(level, sums[level].institutions) for level in COLOURS if level in sums],
+        institutions=sum(one.institutions for one in sums.values()),
+        exposed_fen=sum(one.exposed_fen for one in sums.values()), unsure=unsure,
+        first=[_closure_call(one.outlook, names, lang) for one in warned],
+    )
+
+
+def _closure_call(one: Outlook, names: Mapping[str, str], lang: Lang) -> ClosureCallView:
+    assert one.level is not None, "warned of without a level"  # noqa: S101 - what was asked for
+    first = one.reasons[0] if one.reasons else None
+    return ClosureCallView(
+        level=one.level, uscc=one.uscc, who=names.get(one.uscc, one.uscc), chance=percent_words(one.chances[60]),
+        exposed_fen=one.exposed.minor_units if one.books else None, currency=one.owed.currency,
+        exposed_then_fen=one.exposed_then.minor_units if one.books and one.exposed_then is not None else None,
+        reason="" if first is None else first.zh if lang == "zh" else first.en, reasons=len(one.reasons),
+        new=any(reason.new for reason in one.reasons),
+    )
 
 
 def _why(why: Why, lang: Lang) -> str:
     return why.zh if lang == "zh" else why.en
 
 
-def _urgency(alert: Alert) -> tuple[int, bool, float, str]:
-    """Worst first; then what is known to be wrong before what is not known; then the longest open."""
-    opened_at = alert.opened_at.timestamp() if alert.opened_at else 0.0
-    return -alert.severity.rank, alert.standing != Standing.BREACHED, opened_at, alert.alert_id
-
-
-def _call(found: Sequence[Alert], names: Mapping[str, str], lang: Lang, now: datetime) -> CallView:
-    alert = found[0]
+def _call(alert: Alert, count: int, names: Mapping[str, str], lang: Lang, now: datetime) -> CallView:
     quiet: Decision | None = quiet_by(alert, now=now)
+    uscc = alert.labels.get("uscc", "")
     return CallView(
         alert_id=alert.alert_id, severity=alert.severity.value, rule=alert.key.rule, who=_who(alert.labels, names),
-        why=_why(alert.why, lang), account_no=alert.labels.get("account_no", ""),
-        bank=alert.labels.get("bank", ""), opened_at=alert.opened_at, more=len(found) - 1,
+        uscc=uscc if uscc in names else "", why=_why(alert.why, lang), account_no=alert.labels.get("account_no", ""),
+        bank=alert.labels.get("bank", ""), opened_at=alert.opened_at, more=count - 1,
         quiet=quiet.kind.value if quiet else "", quiet_by=person(quiet.by) if quiet else "",
         quiet_until=quiet.until if quiet else None,
     )
@@ -221,13 +289,14 @@ def _round(expected: ExpectedRound, last_success_at: datetime | None, now: datet
 
 
 def _entry(entry: FeedEntry, names: Mapping[str, str], lang: Lang) -> EntryView:
-    resolved = entry.transition is TransitionKind.RESOLVED
+    resolved, uscc = entry.transition is TransitionKind.RESOLVED, entry.labels.get("uscc", "")
     words = TRANSITION_WORDS[entry.transition][lang]
     if not resolved:
         words = f"{SEVERITY_WORDS[entry.severity][lang]} · {words}"
     return EntryView(
         seq=entry.seq, at=entry.recorded_at, severity=entry.severity.value, open=not resolved, words=words,
-        who=_who(entry.labels, names), why=_why(entry.why, lang), reason=REASON_WORDS[entry.reason][lang],
+        who=_who(entry.labels, names), uscc=uscc if uscc in names else "", why=_why(entry.why, lang),
+        reason=REASON_WORDS[entry.reason][lang],
     )
 
 

@@ -1,14 +1,29 @@
-"""What the console says, in Chinese and English, and how it writes time."""
+"""What the console says, in Chinese and English, and how it writes time and money."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from alerts.feeds.item import LANGUAGE_TAGS, Lang
+from markupsafe import Markup
 
-WORDS: Mapping[str, Mapping[Lang, str]] = {
+from alerts.feeds.item import LANGUAGE_TAGS, Lang
+from escrow_monitor.domain.money import Money
+from escrow_monitor.web.console.alert_words import ALERT_WORDS
+from escrow_monitor.web.console.audit_words import AUDIT_WORDS
+from escrow_monitor.web.console.case_words import CASE_WORDS
+from escrow_monitor.web.console.imports_words import IMPORT_WORDS
+from escrow_monitor.web.console.institution_words import INSTITUTION_WORDS
+from escrow_monitor.web.console.operations_words import OPERATIONS_WORDS
+from escrow_monitor.web.console.policies_words import POLICY_WORDS
+from escrow_monitor.web.console.reconcile_words import RECONCILE_WORDS
+
+_WAN, _YI = 10_000_00, 100_000_000_00
+"""万 and 亿 yuan, in fen."""
+
+_WORDS: Mapping[str, Mapping[Lang, str]] = {
     "product": {"zh": "预付资金监管", "en": "Escrow monitor"},
     "today": {"zh": "今日", "en": "Today"},
     "as_of": {"zh": "截至", "en": "as of"},
@@ -17,6 +32,11 @@ WORDS: Mapping[str, Mapping[Lang, str]] = {
     "live": {"zh": "实时", "en": "live"},
     "not_live": {"zh": "实时连接已断开，页面可能不是最新", "en": "The live connection is down: this page may be old"},
     "skip": {"zh": "跳到正文", "en": "Skip to the page"},
+    "nav_main": {"zh": "主导航", "en": "Main"},
+    "nav_today": {"zh": "今日", "en": "Today"},
+    "nav_institutions": {"zh": "机构", "en": "Institutions"},
+    "theme_dark": {"zh": "切换到深色", "en": "Dark colours"},
+    "theme_light": {"zh": "切换到浅色", "en": "Light colours"},
     # the first line
     "accounts_all": {"zh": "共 {count} 个监管账户", "en": "{count} supervised accounts"},
     "accounts_none": {"zh": "还没有登记任何账户", "en": "No account is registered yet"},
@@ -106,9 +126,16 @@ WORDS: Mapping[str, Mapping[Lang, str]] = {
     },
     "api_key": {"zh": "访问密钥", "en": "API key"},
     "sign_in_wrong": {
-        "zh": "这个密钥不存在、已过期、已撤销，或没有查看权限。",
-        "en": "This key is not known, has expired, was revoked, or may not read.",
+        "zh": "用户名、密码或密钥不对，或者账户已停用。",
+        "en": "The name, password or key is wrong, or the account is closed.",
     },
+    "sign_in_locked": {
+        "zh": "失败次数过多，请约 {count} 分钟后再试。",
+        "en": "Too many failures: try again in about {count} min.",
+    },
+    "sign_in_by_key": {"zh": "用访问密钥登录", "en": "Sign in with an API key"},
+    "user_name": {"zh": "用户名", "en": "User name"},
+    "password": {"zh": "密码", "en": "Password"},
     # rules
     "rule.floor": {"zh": "最低余额", "en": "minimum balance"},
     "rule.late_top_up": {"zh": "逾期未补足", "en": "late top-up"},
@@ -124,6 +151,7 @@ WORDS: Mapping[str, Mapping[Lang, str]] = {
     "rule.refund_mismatch": {"zh": "退费金额不符", "en": "refund claims that differ"},
     "rule.receipt_outside_escrow": {"zh": "体外收费", "en": "receipts outside escrow"},
     "rule.fee_cap": {"zh": "收费上限", "en": "fee caps"},
+    "rule.closure_watch": {"zh": "关停预警", "en": "closure watch"},
     "rule.reconciliation_open": {"zh": "对账未清", "en": "reconciliation open"},
     "rule.calendar_ends": {"zh": "工作日历将尽", "en": "working calendar ends"},
     "rule.certificate_ends": {"zh": "证书将到期", "en": "certificate ends"},
@@ -139,6 +167,7 @@ WORDS: Mapping[str, Mapping[Lang, str]] = {
     "round.reconcile": {"zh": "三方对账", "en": "reconcile"},
     "round.deliver-alerts": {"zh": "发送预警", "en": "deliver alerts"},
     "round.watch-rounds": {"zh": "检查任务是否按时", "en": "watch rounds"},
+    "round.watch-closure": {"zh": "研判关停风险", "en": "watch for closures"},
     "round.seal-audit": {"zh": "封存审计记录", "en": "seal the audit record"},
     # refusals, as a bank's silence is explained
     "refusal.timeout": {"zh": "超时", "en": "timed out"},
@@ -171,6 +200,22 @@ WORDS: Mapping[str, Mapping[Lang, str]] = {
     "refusal.contradicts": {"zh": "与已收数据矛盾", "en": "contradicts what was received"},
     "refusal.unsafe_xml": {"zh": "文件不安全", "en": "unsafe XML"},
 }
+PARTS = (
+    _WORDS, INSTITUTION_WORDS, CASE_WORDS, RECONCILE_WORDS, ALERT_WORDS, IMPORT_WORDS, POLICY_WORDS, AUDIT_WORDS,
+    OPERATIONS_WORDS,
+)
+"""The words of the frame and of each room. No name is in two of them."""
+WORDS: Mapping[str, Mapping[Lang, str]] = {name: said for part in PARTS for name, said in part.items()}
+"""Every word of every page. No page has one that is not in it."""
+
+
+class Said(Protocol):
+    """Something said in both languages."""
+
+    @property
+    def zh(self) -> str: ...
+    @property
+    def en(self) -> str: ...
 
 
 class Words:
@@ -181,13 +226,51 @@ class Words:
         self.tag = LANGUAGE_TAGS[lang]
 
     def __call__(self, word: str, **values: object) -> str:
-        """The word with its values filled in."""
-        return WORDS[word][self.lang].format(**values)
+        """The word with its values filled in; markup among them stays markup, and makes the whole so."""
+        said = WORDS[word][self.lang]
+        if any(isinstance(value, Markup) for value in values.values()):
+            return Markup(said).format(**values)  # noqa: S704 - the word is ours, and format escapes what is not markup
+        return said.format(**values)
+
+    def of(self, said: Said | None) -> str:
+        """A sentence that is there in both languages, in this one; "" for None."""
+        return "" if said is None else said.zh if self.lang == "zh" else said.en
 
     def name(self, kind: str, key: str) -> str:
         """The display name of a rule, a round or a refusal; its key in plain words where none is listed."""
         found = WORDS.get(f"{kind}.{key}")
         return found[self.lang] if found is not None else key.replace("_", " ")
+
+    def money(self, minor_units: int, currency: str = "CNY") -> str:
+        """An amount as people say it, cut, never rounded up: 8.31 万元, CNY 83,120."""
+        size, sign = abs(minor_units), "-" if minor_units < 0 else ""
+        if currency != "CNY":
+            return f"{self.exact(minor_units, currency)} {currency}"
+        if self.lang == "zh":
+            for unit, name in ((_YI, "亿元"), (_WAN, "万元")):
+                if size >= unit:
+                    whole, part = divmod(size * 100 // unit, 100)
+                    return f"{sign}{whole:,}.{part:02d} {name}"
+            return f"{self.exact(minor_units)} 元"
+        if size >= _WAN:
+            return f"{sign}¥{size // 100:,}"
+        return f"{sign}¥{self.exact(size)}"
+
+    def exact(self, minor_units: int, currency: str = "CNY") -> str:
+        """The same to the last fen: 83,120.45."""
+        return Money(minor_units, currency).grouped
+
+    def share(self, part: int, whole: int) -> str:
+        """A part in percent with one digit, cut: what is not all of it never reads 100.0 %."""
+        tenths = part * 1000 // whole
+        return f"{tenths // 10:,}.{tenths % 10} %"
+
+    def day(self, on: date, *, today: date | None = None) -> str:
+        """A calendar day: 11月23日, 23 Nov; with its year where that is not today's."""
+        is_this_year = today is not None and on.year == today.year
+        if self.lang == "zh":
+            return f"{on.month}月{on.day}日" if is_this_year else f"{on.year}年{on.month}月{on.day}日"
+        return f"{on.day} {on:%b}" if is_this_year else f"{on.day} {on:%b} {on.year}"
 
     def when(self, at: datetime | None, *, now: datetime, zone: ZoneInfo) -> str:
         """An instant as people say it: today only the time, else the day too; never for None."""

@@ -7,13 +7,15 @@
 
   async function refresh() {
     waiting = null;
-    if (document.hidden) { return; }
+    // Who is choosing or writing on the page may hold it back.
+    if (document.hidden || !document.dispatchEvent(new CustomEvent("refresh", { cancelable: true }))) { return; }
     try {
       const answer = await fetch(location.pathname + location.search, { credentials: "same-origin", redirect: "manual" });
       if (answer.type === "opaqueredirect") { location.reload(); return; }
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("page");
       if (!fresh) { throw new Error("no page"); }
       document.getElementById("page").replaceWith(fresh);
+      document.dispatchEvent(new CustomEvent("fresh"));
       say(source.readyState === EventSource.OPEN);
     } catch {
       say(false);
@@ -33,7 +35,11 @@
   }
 
   const source = new EventSource("/feeds/alerts/events");
-  source.addEventListener("alert", soon);
+  source.addEventListener("alert", (event) => {
+    document.dispatchEvent(new CustomEvent("news", { detail: event.data }));
+    soon();
+  });
+  document.addEventListener("refresh-now", refresh);
   source.addEventListener("open", () => say(true));
   source.addEventListener("error", () => say(false));
   document.addEventListener("visibilitychange", () => { if (!document.hidden) { soon(); } });

@@ -1,0 +1,225 @@
+"""What the pages about reconciliations say, in Chinese and English."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from alerts.feeds.item import Lang
+
+RECONCILE_WORDS: Mapping[str, Mapping[Lang, str]] = {
+    "nav_reconcile": {"zh": "对账", "en": "Reconcile"},
+    "rec_title": {"zh": "三方对账", "en": "Reconciliation"},
+    "rec_start": {"zh": "立即对账", "en": "Start one now"},
+    "rec_start_hint": {
+        "zh": "合同、收费、课时与银行流水逐项核对。留空机构则核对所有有变化的机构。",
+        "en": "Contracts, charges and lessons against the bank's entries. Without an institution: all of which"
+              " something is new.",
+    },
+    "rec_start_hint_one": {
+        "zh": "合同、收费、课时与银行流水逐项核对。",
+        "en": "Contracts, charges and lessons against the bank's entries.",
+    },
+    "rec_institution": {"zh": "机构名称或信用代码", "en": "Institution, by name or code"},
+    "rec_day": {"zh": "截至哪天日终（可不填）", "en": "At the end of which day (may be left open)"},
+    "rec_whole": {"zh": "全部重算", "en": "All, made anew"},
+    "rec_whole_hint": {
+        "zh": "不管有无变化，所有机构和所有合计都重新计算，可能要几分钟。",
+        "en": "Every institution and every sum, whether anything changed or not; this may take minutes.",
+    },
+    "rec_go": {"zh": "开始对账", "en": "Start"},
+    "rec_go_one": {"zh": "现在重新对账", "en": "Reconcile now"},
+    "rec_choose": {"zh": "有多家机构符合，请选一家：", "en": "Several institutions fit; choose one:"},
+    "rec_none_fits": {
+        "zh": "没有找到机构“{text}”，或它不在您有权查看的辖区内。",
+        "en": "No institution “{text}” is registered in what you may see.",
+    },
+    "rec_institution_needed": {
+        "zh": "您的账户只能查看一部分机构，请写明对哪一家对账。",
+        "en": "Your account sees a part of the register: say which institution is to be reconciled.",
+    },
+    "rec_day_wrong": {"zh": "日期“{text}”看不懂，请写成 2026-11-20。", "en": "“{text}” is no day; write 2026-11-20."},
+    "rec_day_to_come": {
+        "zh": "{day}还没有到：银行还没有结出这天的余额。", "en": "{day} is still to come: no bank has closed it.",
+    },
+    # the list
+    "rec_newest": {"zh": "各机构最近一次对账", "en": "The newest of each institution"},
+    "rec_find": {"zh": "机构名称或信用代码", "en": "Institution, by name or code"},
+    "rec_only": {"zh": "显示", "en": "Show"},
+    "rec_only_all": {"zh": "全部", "en": "all"},
+    "rec_only_to_do": {"zh": "只看要处理的", "en": "only those to work on"},
+    "rec_list_none": {"zh": "还没有对过账", "en": "Nothing was reconciled yet"},
+    "rec_list_none_do": {
+        "zh": "先导入机构、合同和收费，载入对账单，再在上方开始对账。",
+        "en": "Import institutions, contracts and charges, load statements, then start one above.",
+    },
+    "rec_fit_none": {"zh": "没有符合条件的对账", "en": "None fits"},
+    "rec_fit_none_do": {
+        "zh": "请减少筛选条件；只能看到您有权查看的辖区。",
+        "en": "Take away a filter; only the districts you may see are searched.",
+    },
+    "rec_col_line": {"zh": "项目", "en": "Line"},
+    "rec_col_day": {"zh": "截至", "en": "End of"},
+    "rec_col_required": {"zh": "应有", "en": "Required"},
+    "rec_col_bank": {"zh": "银行实有", "en": "In the bank"},
+    "rec_col_net": {"zh": "差额", "en": "Net"},
+    "rec_col_residual": {"zh": "未能解释", "en": "Unexplained"},
+    "rec_col_state": {"zh": "结果", "en": "Result"},
+    "rec_col_who": {"zh": "由谁", "en": "By"},
+    "rec_col_at": {"zh": "时间", "en": "When"},
+    "rec_complete": {"zh": "全部说清", "en": "complete"},
+    "rec_incomplete": {"zh": "不完整", "en": "incomplete"},
+    "rec_to_look": {"zh": "须核查", "en": "to look into"},
+    "rec_items_open": {"zh": "{count} 项待清", "en": "{count} to clear up"},
+    # one request
+    "rec_asked": {"zh": "最近人工发起的对账", "en": "Started by people"},
+    "rec_asked_none": {"zh": "还没有人手动发起过。", "en": "Nobody started one yet."},
+    "rec_asked_all": {"zh": "所有有变化的机构", "en": "all of which something is new"},
+    "rec_asked_whole": {"zh": "全部机构，全部重算", "en": "every institution, made anew"},
+    "rec_asked_day": {"zh": "截至 {day} 日终", "en": "at the end of {day}"},
+    "rec_run": {"zh": "对账进度", "en": "A reconciliation under way"},
+    "rec_run_done": {"zh": "对账结果", "en": "What came out"},
+    "rec_state.waiting": {"zh": "等待开始", "en": "waiting"},
+    "rec_state.running": {"zh": "进行中", "en": "running"},
+    "rec_state.done": {"zh": "完成", "en": "done"},
+    "rec_state.failed": {"zh": "失败", "en": "failed"},
+    "rec_progress": {"zh": "已完成 {done} / {total} 家机构", "en": "{done} of {total} institutions done"},
+    "rec_progress_begin": {"zh": "正在准备…", "en": "Getting ready…"},
+    "rec_waits": {
+        "zh": "正在等待处理；本页会自动更新，可以离开，稍后再看。",
+        "en": "It waits to be taken up. This page renews itself; you may leave and come back.",
+    },
+    "rec_runs": {
+        "zh": "正在对账；本页会自动更新，可以离开，稍后再看。",
+        "en": "It is under way. This page renews itself; you may leave and come back.",
+    },
+    "rec_failed": {"zh": "没有完成：{problem}", "en": "It was not finished: {problem}"},
+    "rec_failed_plain": {"zh": "没有完成。", "en": "It was not finished."},
+    "rec_failed_do": {
+        "zh": "已完成的机构已经保存；请稍后再试，若仍失败请通知运维人员。",
+        "en": "What was done is kept. Try again later; if it fails again, tell the operators.",
+    },
+    "rec_done_count": {
+        "zh": "共 {count} 笔对账：{incomplete} 笔不完整，{breached} 条规则未达标。",
+        "en": "{count} reconciliations: {incomplete} incomplete, {breached} findings.",
+    },
+    "rec_done_nothing": {
+        "zh": "没有机构有变化，无需重新对账。", "en": "Nothing was new of any institution: none was done again.",
+    },
+    "rec_more_results": {"zh": "其余见对账列表", "en": "The others are in the list"},
+    "rec_missing": {"zh": "没有这次对账", "en": "There is no such reconciliation"},
+    "rec_missing_do": {
+        "zh": "没有 {name}，或它不在您有权查看的辖区内。", "en": "There is no {name} in what you may see.",
+    },
+    "rec_to_list": {"zh": "对账列表", "en": "All reconciliations"},
+    # the desk of one institution
+    "rec_of": {"zh": "{name}的对账", "en": "Reconciliation of {name}"},
+    "rec_bridge": {"zh": "从应有到实有", "en": "From what is owed to what is there"},
+    "rec_bridge_none": {
+        "zh": "这家机构还没有对过账。请按上方按钮开始。",
+        "en": "This institution was not reconciled yet. Start with the button above.",
+    },
+    "rec_net": {"zh": "差额（实有减应有）", "en": "Net (bank less required)"},
+    "rec_own": {"zh": "按流水推算", "en": "by our roll-forward of the entries"},
+    "rec_history": {"zh": "历次对账", "en": "History"},
+    "rec_this_run": {"zh": "第 {number} 次", "en": "No. {number}"},
+    "rec_to_desk": {"zh": "回到该机构的对账", "en": "Back to this institution"},
+    "rec_settle": {"zh": "可能相配，请人工认定", "en": "Perhaps the same: please decide"},
+    "rec_settle_none": {
+        "zh": "没有可能相配的项目。仍未配对的见下表。",
+        "en": "Nothing looks alike. What is open stands in the table below.",
+    },
+    "rec_settle_more": {"zh": "另有 {count} 项，认定后显示", "en": "{count} more, shown as these are settled"},
+    "rec_line": {"zh": "银行流水", "en": "Bank line"},
+    "rec_candidates": {"zh": "可能是", "en": "Might be"},
+    "rec_item.charge": {"zh": "缴费", "en": "charge"},
+    "rec_item.refund": {"zh": "退费", "en": "refund"},
+    "rec_item.release": {"zh": "划拨", "en": "release"},
+    "rec_differs": {"zh": "差 {amount}", "en": "differs by {amount}"},
+    "rec_same_amount": {"zh": "金额相同", "en": "the same amount"},
+    "rec_alike": {"zh": "附言与编号有 {score}% 相似", "en": "its text has {score} % of the reference"},
+    "rec_near.ambiguous": {"zh": "有多种配法", "en": "fits in more than one way"},
+    "rec_near.amount_differs": {"zh": "编号相同，金额不同", "en": "the same reference, another amount"},
+    "rec_near.unexplained": {"zh": "银行有，我方无对应", "en": "in the bank, nothing of ours fits"},
+    "rec_near.missing": {"zh": "我方有，银行未见", "en": "ours, nothing in the bank fits"},
+    "rec_near.not_searched": {"zh": "候选太多，未逐一尝试", "en": "too many candidates to try"},
+    "rec_near": {"zh": "候选", "en": "candidate"},
+    "rec_reason": {"zh": "理由（必填，写入记录）", "en": "Reason (required, kept in the record)"},
+    "rec_match": {"zh": "认定相配", "en": "Match"},
+    "rec_no_text": {"zh": "无附言", "en": "no text"},
+    "rec_no_reference": {"zh": "无编号", "en": "no reference"},
+    "rec_keys": {"zh": "键盘", "en": "Keys"},
+    "rec_key_move": {"zh": "上下移动", "en": "move"},
+    "rec_key_choose": {"zh": "换候选", "en": "another candidate"},
+    "rec_key_enter": {"zh": "写理由、认定", "en": "write the reason, match"},
+    "rec_key_undo": {"zh": "撤销", "en": "undo"},
+    "rec_key_esc": {"zh": "Esc", "en": "Esc"},
+    "rec_key_leave": {"zh": "离开输入框", "en": "leave a field"},
+    "rec_open": {"zh": "未配对的项目", "en": "Open items"},
+    "rec_open_hint": {
+        "zh": "勾选一笔或几笔银行流水和我方项目，写明理由后认定相配；金额有差额时理由要说明差额。",
+        "en": "Tick one or more lines and items, say why, and match them; where the amounts differ, the reason has to"
+              " explain it.",
+    },
+    "rec_open_none": {
+        "zh": "没有未配对的项目：银行流水和我方记录一一对上。", "en": "Nothing is open: every line has its item.",
+    },
+    "rec_open_more": {"zh": "每侧只显示最早的 {count} 项", "en": "the oldest {count} of each side are shown"},
+    "rec_open_lines": {"zh": "银行流水（我方无对应）", "en": "Bank lines without an item"},
+    "rec_open_items": {"zh": "我方项目（银行未见）", "en": "Items not seen in the bank"},
+    "rec_side_none": {"zh": "这一侧没有未配对的项目。", "en": "Nothing is open on this side."},
+    "rec_tick": {"zh": "选择", "en": "Choose"},
+    "rec_col_text": {"zh": "内容", "en": "What"},
+    "rec_col_amount": {"zh": "金额", "en": "Amount"},
+    "rec_tally": {
+        "zh": "已选流水 {lines} 元，项目 {items} 元，差额 {difference} 元",
+        "en": "lines ¥{lines}, items ¥{items}, difference ¥{difference}",
+    },
+    "rec_nothing_chosen": {
+        "zh": "请在两侧至少各选一项。", "en": "Choose at least one of each side.",
+    },
+    "rec_too_many": {"zh": "一次最多选 {count} 项。", "en": "At most {count} at a time."},
+    "rec_reason_needed": {
+        "zh": "请写明理由：人工认定和撤销都要有理由，并写入记录。",
+        "en": "Say why: what people match or undo keeps its reason in the record.",
+    },
+    "rec_reason_long": {"zh": "理由最多 {count} 字。", "en": "A reason is at most {count} characters."},
+    "rec_not_open": {
+        "zh": "所选项目已不在待办中：可能刚被别人处理，或已自动配对。请看下面的最新情况。",
+        "en": "What you chose is not open any more: somebody else settled it, or it was matched by itself. This is how"
+              " it stands now.",
+    },
+    "rec_not_matched": {
+        "zh": "这一项没有配对，或刚被别人撤销。", "en": "This is in no match, or somebody has just undone it.",
+    },
+    "rec_two_worlds": {
+        "zh": "所选项目币种不同，不能配对。", "en": "These are of more than one currency and cannot be one match.",
+    },
+    "rec_refused_other": {"zh": "没有做成：{detail}", "en": "This was not done: {detail}"},
+    "rec_matched": {"zh": "已配对", "en": "Matched"},
+    "rec_matched_newest": {"zh": "最近 {count} 笔", "en": "the newest {count}"},
+    "rec_matched_none": {"zh": "还没有配对。", "en": "Nothing is matched yet."},
+    "rec_find_match": {
+        "zh": "按缴费号、案件号或流水标识查找", "en": "Find by number of charge, case or line",
+    },
+    "rec_find_match_none": {"zh": "“{text}”没有配对。", "en": "“{text}” is in no match."},
+    "rec_tier.reference": {"zh": "编号和金额相同", "en": "same reference and amount"},
+    "rec_tier.reference_total": {"zh": "编号相同，合计相符", "en": "same reference, sums tie"},
+    "rec_tier.amount": {"zh": "金额相同，日期相近", "en": "same amount, dates near"},
+    "rec_tier.tolerance": {"zh": "金额几乎相同", "en": "amounts nearly the same"},
+    "rec_tier.group": {"zh": "几笔合计相符", "en": "sums of several tie"},
+    "rec_tier.manual": {"zh": "人工认定：{reason}", "en": "by hand: {reason}"},
+    "rec_undo": {"zh": "撤销配对", "en": "Undo"},
+    "rec_undo_reason": {"zh": "撤销的理由（必填）", "en": "Why it is undone (required)"},
+    "rec_done_match": {"zh": "已认定相配。", "en": "Matched."},
+    "rec_done_undo": {
+        "zh": "已撤销配对，这些项目重新列为未配对，系统不会自动再配。",
+        "en": "Undone. These are open again and are not matched like that by themselves.",
+    },
+    "rec_stale": {
+        "zh": "上面的对账结果在重新对账后更新。", "en": "The bridge follows when it is reconciled again.",
+    },
+    "rec_read_only": {
+        "zh": "您可以查看；认定和撤销需要经办权限。",
+        "en": "You may look; to match and to undo needs the permission to decide.",
+    },
+}
