@@ -185,7 +185,7 @@ class AlertmanagerChannel:
             {**labels, "severity": alert.severity.value},
             self._annotations(sentence, alert.why.zh, alert.why.en, alert.standing, alert.as_of),
             starts_at=min(alert.opened_at or alert.first_seen_at, now), ends_at=now + self._lapse,
-            url=f"{self._home_url}/#alert-{alert.alert_id}",
+            url=f"{self._home_url}/alerts/{alert.alert_id}",
         )
 
     def _labels(

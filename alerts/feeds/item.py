@@ -144,7 +144,7 @@ def feed_item(entry: FeedEntry, *, home_url: str, lang: Lang = "zh") -> FeedItem
     zh, en = clean(entry.why.zh), clean(entry.why.en)
     return {
         "id": item_urn(entry),
-        "url": f"{home_url.rstrip('/')}/#alert-{entry.alert_id}",
+        "url": f"{home_url.rstrip('/')}/alerts/{entry.alert_id}",
         "title": _title(entry, zh if lang == "zh" else en, lang),
         "content_text": f"{zh}\n{en}",
         "date_published": entry.recorded_at.isoformat(),

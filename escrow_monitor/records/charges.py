@@ -12,7 +12,6 @@ from sqlmodel import Field, Session
 
 from escrow_monitor.domain.contracts import Charge
 from escrow_monitor.domain.money import Money, exponent
-from escrow_monitor.errors import UsageError
 from escrow_monitor.records.bulk import Cells, Reader, fetch
 from escrow_monitor.records.columns import Row, exact, fen
 from escrow_monitor.records.contract_amounts import THOUSANDTHS, cannot_be_kept, in_minor_units, why_not_kept
@@ -76,10 +75,7 @@ def save_charges(session: Session, items: Iterable[Charge], *, now: datetime) ->
         )
         for place, one in enumerate(items, 1)
     ), now=now)
-    if arrived.faults:
-        fault = arrived.faults[0]
-        raise UsageError(f"{fault.column} {fault.value}: {fault.reason}")
-    return arrived.new + arrived.changed
+    return arrived.all_or_refused()
 
 
 def charges(session: Session, contract_nos: Sequence[str]) -> list[Charge]:

@@ -14,7 +14,6 @@ from sqlmodel import Field, Session
 
 from escrow_monitor.domain.contracts import Contract, DeadlineUnit, GiftPolicy, SubjectKind
 from escrow_monitor.domain.money import Money
-from escrow_monitor.errors import UsageError
 from escrow_monitor.records.bulk import Cells, Reader, fetch, run
 from escrow_monitor.records.columns import Row, exact, fen, large, one_of
 from escrow_monitor.records.incoming import Arrived, RowFault, Shape, arriving, drop_known, merge, touch, without
@@ -95,10 +94,7 @@ def save_contracts(session: Session, items: Iterable[Contract], *, now: datetime
     Runs inside `contract_sums.kept_up`.
     """
     arrived = record_contracts(session, ((place, *_cells(item)) for place, item in enumerate(items, 1)), now=now)
-    if arrived.faults:
-        fault = arrived.faults[0]
-        raise UsageError(f"{fault.column} {fault.value}: {fault.reason}")
-    return arrived.new + arrived.changed
+    return arrived.all_or_refused()
 
 
 def contracts(

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from sqlmodel import Session
 
+from escrow_monitor.errors import UsageError
 from escrow_monitor.records.bulk import Cells, fetch, run, staged
 from escrow_monitor.records.closure_marks import mark_staged
 
@@ -44,6 +45,13 @@ class Arrived:
     new: int = 0
     changed: int = 0
     changed_keys: tuple[str, ...] = ()
+
+    def all_or_refused(self) -> int:
+        """How many are new or changed. Raises UsageError with the first fault, where there is one."""
+        if self.faults:
+            fault = self.faults[0]
+            raise UsageError(f"{fault.column} {fault.value}: {fault.reason}")
+        return self.new + self.changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +126,21 @@ def merge(session: Session, shape: Shape, *, changed: int, now: datetime) -> tup
         now=now,
     )
     return keys
+
+
+def record_about_institutions(session: Session, shape: Shape, rows: Iterable[Cells], *, now: datetime) -> Arrived:
+    """Keep rows that name an institution and nothing else that is recorded; those of an unknown one are left out."""
+    with arriving(session, shape, rows):
+        unknown = fetch(
+            session,
+            f"SELECT i.line, i.uscc FROM {shape.staged} i"
+            " WHERE NOT EXISTS (SELECT 1 FROM institutions n WHERE n.uscc = i.uscc)",
+        )
+        faults = [RowFault(line, "uscc", uscc, "no such institution: import it first") for line, uscc in unknown]
+        without(session, shape, faults)
+        new, changed = drop_known(session, shape)
+        keys = merge(session, shape, changed=changed, now=now)
+    return Arrived(faults=tuple(faults), new=new, changed=changed, changed_keys=keys)
 
 
 def touch(session: Session, sql: str, **values: Any) -> None:

@@ -12,7 +12,6 @@ from sqlmodel import Field, Session
 
 from escrow_monitor.domain.contract_law import SilenceClock
 from escrow_monitor.domain.contracts import Lesson, LessonStatus
-from escrow_monitor.errors import UsageError
 from escrow_monitor.records.bulk import Cells, Reader, fetch, run, staged
 from escrow_monitor.records.columns import Row, large, one_of
 from escrow_monitor.records.incoming import Arrived, RowFault, Shape, arriving, drop_known, merge, touch, without
@@ -82,10 +81,7 @@ def save_lessons(session: Session, items: Iterable[Lesson], *, now: datetime) ->
         )
         for place, one in enumerate(items, 1)
     ), now=now)
-    if arrived.faults:
-        fault = arrived.faults[0]
-        raise UsageError(f"{fault.column} {fault.value}: {fault.reason}")
-    return arrived.new + arrived.changed
+    return arrived.all_or_refused()
 
 
 def lessons(session: Session, contract_nos: Sequence[str]) -> list[Lesson]:

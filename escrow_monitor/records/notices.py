@@ -13,7 +13,7 @@ from sqlmodel import Field, Session
 from escrow_monitor.domain.notices import Notice, NoticeKind
 from escrow_monitor.records.bulk import Cells, Reader, fetch
 from escrow_monitor.records.columns import Row, one_of
-from escrow_monitor.records.incoming import Arrived, RowFault, Shape, arriving, drop_known, merge, without
+from escrow_monitor.records.incoming import Arrived, Shape, record_about_institutions
 
 
 class NoticeRow(Row, table=True):
@@ -40,17 +40,7 @@ SHAPE = Shape(table="notices", keys=("notice_no",), columns={
 
 def record_notices(session: Session, rows: Iterable[Cells], *, now: datetime) -> Arrived:
     """Keep notices given as (line, cells of SHAPE), no key twice; what does not fit is left out and said."""
-    with arriving(session, SHAPE, rows):
-        unknown = fetch(
-            session,
-            "SELECT i.line, i.uscc FROM incoming_notices i"
-            " WHERE NOT EXISTS (SELECT 1 FROM institutions n WHERE n.uscc = i.uscc)",
-        )
-        faults = [RowFault(line, "uscc", uscc, "no such institution: import it first") for line, uscc in unknown]
-        without(session, SHAPE, faults)
-        new, changed = drop_known(session, SHAPE)
-        keys = merge(session, SHAPE, changed=changed, now=now)
-    return Arrived(faults=tuple(faults), new=new, changed=changed, changed_keys=keys)
+    return record_about_institutions(session, SHAPE, rows, now=now)
 
 
 def notices(session: Session, *, uscc: str, noticed_from: date | None = None) -> list[Notice]:

@@ -97,7 +97,7 @@ def test_an_id_survives_a_move_and_two_entries_or_services_never_share_one() -> 
 
 
 def test_an_item_is_linked_from_home_with_or_without_a_slash() -> None:
-    url = f"{HOME}/#alert-{entry_of().alert_id}"
+    url = f"{HOME}/alerts/{entry_of().alert_id}"
     assert feed_item(entry_of(), home_url=HOME)["url"] == url == feed_item(entry_of(), home_url=HOME + "/")["url"]
 
 
@@ -150,7 +150,7 @@ def test_feedparser_reads_the_atom_without_a_complaint() -> None:
     assert newest.title == "【红色·新预警】余额 9900 分，低于底线 10000 分"
     assert newest.updated == newest.published == "2026-03-02T01:30:03+00:00"
     assert newest.escrow_audit_head == f"{3:064x}"
-    assert newest.link == f"{HOME}/#alert-{entry_of().alert_id}"
+    assert newest.link == f"{HOME}/alerts/{entry_of().alert_id}"
     assert "余额 9900 分" in newest.content[0].value
     assert "holds 9900 fen" in newest.content[0].value
     assert newest.id == feed_item(entry_of(3), home_url=HOME)["id"]

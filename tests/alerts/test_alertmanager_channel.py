@@ -171,7 +171,7 @@ def test_an_alert_is_known_by_what_it_is_and_never_by_its_labels_alone(api: Api)
     assert "bank" not in firing
     assert set(firing.values()) >= {"x", "y"}
     (held,) = api.held.values()
-    assert held["generatorURL"] == f"{HOME}/#alert-{entry_of(1).alert_id}"
+    assert held["generatorURL"] == f"{HOME}/alerts/{entry_of(1).alert_id}"
     assert held["annotations"]["why_en"] == entry_of(1).why.en
 
 

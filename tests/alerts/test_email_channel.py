@@ -174,7 +174,7 @@ def test_the_mail_says_it_as_text_and_as_html_with_the_headers_of_a_machine(hous
     for body in (text, html):
         assert "尾号 0001" in body
         assert "6217" not in body
-        assert f"{HOME}/#alert-{entry.alert_id}" in body
+        assert f"{HOME}/alerts/{entry.alert_id}" in body
     HTMLParser().feed(html)
 
 

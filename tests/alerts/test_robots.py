@@ -169,7 +169,7 @@ def test_people_read_the_sentence_the_facts_and_where_to_look(
     said = text_in(side.taken[0])
     assert not [word for word in words if word not in said]
     assert "6217" not in said
-    assert f"{HOME}/#alert-{entry.alert_id}" in said
+    assert f"{HOME}/alerts/{entry.alert_id}" in said
 
 
 @KINDS

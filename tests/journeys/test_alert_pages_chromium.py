@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import uvicorn
+from journey_browser import served
 
 from alerts.alert import Severity, Why
 from escrow_monitor.domain.permissions import UserRole
@@ -27,15 +26,9 @@ from tests.web.web_world import NOW, World, alert_key
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run",
-)
 CHANNELS = ("duty", "log")
 ROLES = {"li": UserRole.STAFF, "wang": UserRole.REGULATOR, "zhou": UserRole.REGULATOR, "boss": UserRole.ADMIN}
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")]
+pytestmark = pytest.mark.slow
 
 
 class Town(World):
@@ -71,22 +64,6 @@ class Town(World):
             )
 
 
-@contextmanager
-def served(town: Town) -> Iterator[str]:
-    app = create_app(replace(town.ports(), channels=CHANNELS))
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.05)
-        assert thread.is_alive()
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.force_exit = server.should_exit = True
-        thread.join(10)
-
-
 @pytest.fixture
 def town(sqlite_template: Path, tmp_path: Path) -> Iterator[Town]:
     shutil.copy(sqlite_template, tmp_path / "town.db")
@@ -101,16 +78,8 @@ def town(sqlite_template: Path, tmp_path: Path) -> Iterator[Town]:
 
 @pytest.fixture
 def address(town: Town) -> Iterator[str]:
-    with served(town) as url:
+    with served(create_app(replace(town.ports(), channels=CHANNELS))) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield found
-        found.close()
 
 
 class Desk:

@@ -316,7 +316,8 @@ def test_every_channel_of_the_example_configuration_is_accepted_when_it_is_taken
 ) -> None:
     text = (DEPLOY / "escrow-monitor.toml").read_text(encoding="utf-8")
     section = text.split("# One section for each channel")[1].split("\n[logs]")[0]
-    taken_in = re.sub(r"^# (?=\[channels\.|[a-z_]+ = )", "", "# One section" + section, flags=re.MULTILINE)
+    commented = re.compile(r"^# (?=\[\[?(?:channels|alerts)\.|[a-z_]+ = )", re.MULTILINE)
+    taken_in = commented.sub("", "# One section" + section)
     secrets = tmp_path / "secrets"
     secrets.mkdir()
     for name in re.findall(r"\$CREDENTIALS_DIRECTORY/([a-z-]+)", taken_in):
@@ -329,5 +330,6 @@ def test_every_channel_of_the_example_configuration_is_accepted_when_it_is_taken
     assert {chosen.type for chosen in settings.channels.values()} == {
         "log", "webhook", "email", "wecom", "dingtalk", "feishu", "alertmanager", "apprise",
     }
+    assert [rung.channels for rung in settings.alerts.ladder] == [("duty_mail",), ("duty_wecom",)]
     with assembled(settings) as app:
         assert set(app.channels) == set(settings.channels)

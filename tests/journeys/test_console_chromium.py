@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import uvicorn
+from journey_browser import served
 
 from escrow_monitor.records.bulk import insert
 from escrow_monitor.records.database import Database
@@ -20,31 +19,9 @@ from tests.web.web_world import NAMES, World, no, uscc
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run",
-)
 FIRST_LOAD_BYTES_MAX = 1_500_000
 PAGES = ("/", "/institutions", f"/institutions/{uscc(0)}", f"/institutions/{uscc(5)}", "/institutions/nobody")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")]
-
-
-@contextmanager
-def served(world: World) -> Iterator[str]:
-    """The application behind a real server on a port of the system's choice."""
-    server = uvicorn.Server(uvicorn.Config(world.app(), host="127.0.0.1", port=0, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.05)
-        assert thread.is_alive()
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.force_exit = server.should_exit = True
-        thread.join(10)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -71,16 +48,8 @@ def town(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(scope="module")
 def address(town: World) -> Iterator[str]:
-    with served(town) as url:
+    with served(town.app()) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield found
-        found.close()
 
 
 class Reader:

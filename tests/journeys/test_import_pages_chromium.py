@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import uvicorn
+from journey_browser import served
 
 from escrow_monitor.clock import SystemClock
 from escrow_monitor.domain.permissions import UserRole
@@ -28,16 +27,10 @@ from tests.web.web_world import World
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run",
-)
 PATHS = ("/imports", "/policies", "/policies/packs/cn-510300", "/audit", "/audit/entries/1", "/operations")
 PEOPLE = {"li": UserRole.ADMIN, "wang": UserRole.REGULATOR, "zhou": UserRole.VIEWER}
 BROKEN = "统一社会信用代码,机构名称\n91110000600037341X,晨光艺术培训学校\n"
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -69,26 +62,8 @@ def town(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture(scope="module")
 def address(town: World, folder: Path) -> Iterator[str]:
     law = LawFolder(path=folder, read=lambda: load_policies([folder]))
-    app = create_app(replace(town.ports(), law=law, real_now=SystemClock().now))
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.05)
-        assert thread.is_alive()
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.force_exit = server.should_exit = True
-        thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield found
-        found.close()
+    with served(create_app(replace(town.ports(), law=law, real_now=SystemClock().now))) as url:
+        yield url
 
 
 @contextmanager
