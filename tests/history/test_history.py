@@ -73,7 +73,9 @@ def test_a_history_keeps_every_law(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize(("backend", "place"), [
+    ("sqlite", 0), ("sqlite", 1), ("sqlite", 2), ("postgresql", 0),
+], indirect=["backend"])
 def test_long_histories_keep_every_law(backend: str, place: int, request: pytest.FixtureRequest) -> None:
     seed, steps = SEED + 1 + place, STEPS or (STEPS_LONG if backend == "sqlite" else STEPS_SHORT)
     told = history(backend, request, seed if STEPS == 0 else SEED, steps=steps, name=f"_{place}")
