@@ -158,7 +158,7 @@ def test_the_district_lives_until_it_is_stopped_and_goes_on_after(tmp_path: Path
 
     run("audit", "verify", at=folder).must(0)
     assert run("feed", "--json", at=folder).must(0).json_lines()[: len(entries)] == entries
-    assert len(run("accounts", "list", "--json", at=folder).json()) == 12
+    assert len(run("accounts", "list", "--json", at=folder).json()) == 20
     # And it can be started again in the same folder, where the feed goes on.
     with living(folder) as demo:
         assert len(demo.items()) >= len(entries)

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,17 +19,19 @@ BARS = "━"
 
 
 def on_a_terminal(*words: object, at: Path) -> tuple[int, str, str]:
-    """Run a command whose standard error is a terminal and whose standard output is a pipe: code, output, terminal."""
+    """Run a command whose standard error is a terminal and whose standard output is none: code, output, terminal."""
     ours, theirs = pty.openpty()
     try:
-        with subprocess.Popen(
+        # Into a file: a pipe that nobody reads while the terminal is read holds 64 KB, and then the command.
+        with tempfile.TemporaryFile() as printed, subprocess.Popen(
             arguments(*words), cwd=at, env={**environment(), "TERM": "xterm", "LC_ALL": "C.UTF-8", "COLUMNS": "100"},
-            stdout=subprocess.PIPE, stderr=theirs, stdin=subprocess.DEVNULL,
+            stdout=printed, stderr=theirs, stdin=subprocess.DEVNULL,
         ) as command:
             os.close(theirs)
             seen = _drained(ours)
-            assert command.stdout is not None
-            out = command.stdout.read().decode()
+            command.wait()
+            printed.seek(0)
+            out = printed.read().decode()
         return command.returncode, out, seen.decode(errors="replace")
     finally:
         os.close(ours)
