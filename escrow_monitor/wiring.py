@@ -49,12 +49,12 @@ from escrow_monitor.domain.rules import (
 from escrow_monitor.errors import UsageError
 from escrow_monitor.metrics import Metrics
 from escrow_monitor.policies import load_policies
-from escrow_monitor.records import audit
+from escrow_monitor.records.bank.statement_files import Registration
 from escrow_monitor.records.database import Database
+from escrow_monitor.records.evidence import audit
+from escrow_monitor.records.evidence.seal_keys import SealKey, read_key
 from escrow_monitor.records.figures import figures
 from escrow_monitor.records.policy_notes import note_policies
-from escrow_monitor.records.seal_keys import SealKey, read_key
-from escrow_monitor.records.statement_files import Registration
 from escrow_monitor.rounds import ROUNDS, channels
 from escrow_monitor.rounds.bank_turn import BankTurn
 from escrow_monitor.rounds.check_balances import check_balances

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 
 from alerts.feeds.filter import FeedFilter
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records import audit, keys, users
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.keys import KeyInfo
+from escrow_monitor.records.evidence import audit
+from escrow_monitor.records.people import keys, users
+from escrow_monitor.records.people.keys import KeyInfo
 
 _ALL = FeedFilter()
 

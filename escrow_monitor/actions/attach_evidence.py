@@ -8,8 +8,8 @@ from pathlib import PurePath
 
 from escrow_monitor.actions.move_case import REASON_CHARACTERS_MAX, CaseUnknown, known_actor
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records import case_book
-from escrow_monitor.records.case_book import CaseEvidence
+from escrow_monitor.records.contracts import case_book
+from escrow_monitor.records.contracts.case_book import CaseEvidence
 from escrow_monitor.records.database import Database, Session
 
 EVIDENCE_BYTES_MAX = 25 * 1024 * 1024

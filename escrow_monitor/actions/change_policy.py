@@ -31,9 +31,10 @@ from escrow_monitor.domain.shortfall import Compared, Why, floor_state
 from escrow_monitor.errors import PolicyError, UsageError
 from escrow_monitor.logs import log
 from escrow_monitor.policies import PACK_BYTES_MAX
-from escrow_monitor.records import audit, audit_search
-from escrow_monitor.records.audit_search import AskedAudit
 from escrow_monitor.records.database import Database, Session
+from escrow_monitor.records.evidence import audit
+from escrow_monitor.records.evidence import search as audit_search
+from escrow_monitor.records.evidence.search import AskedAudit
 from escrow_monitor.records.positions import due_count, positions_due
 
 PROPOSED, ACCEPTED, WITHDRAWN = "policy.proposed", "policy.accepted", "policy.withdrawn"

@@ -25,10 +25,10 @@ from escrow_monitor.actions.table_files import Names, Rows, Table, open_table
 from escrow_monitor.actions.twins import TwinSearch
 from escrow_monitor.clock import ZONE
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records import audit
 from escrow_monitor.records.bulk import uncollected
-from escrow_monitor.records.contract_sums import kept_up
+from escrow_monitor.records.contracts.sums import kept_up
 from escrow_monitor.records.database import Database
+from escrow_monitor.records.evidence import audit
 from escrow_monitor.records.incoming import KEYS_TOLD_MAX, Arrived
 
 BAD_ROWS_TOLD_MAX = 100

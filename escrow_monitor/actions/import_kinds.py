@@ -14,8 +14,9 @@ from escrow_monitor.domain.contracts import Cause, DeadlineUnit, GiftPolicy, Les
 from escrow_monitor.domain.institutions import InstitutionKind, InstitutionStatus
 from escrow_monitor.domain.money import MINOR_UNITS_MAX, exponent
 from escrow_monitor.domain.notices import NoticeKind
-from escrow_monitor.records import accounts, charges, complaints, contracts, lessons, notices, refund_claims
-from escrow_monitor.records.contract_amounts import as_written
+from escrow_monitor.records import accounts, complaints, notices
+from escrow_monitor.records.contracts import charges, contracts, lessons, refund_claims
+from escrow_monitor.records.contracts.amounts import as_written
 from escrow_monitor.records.incoming import Arrived
 
 DAYS_MAX = 3_660

@@ -12,11 +12,11 @@ from escrow_monitor.domain.money import AmountError, Money, parse_amount
 from escrow_monitor.domain.policy import PolicyBook
 from escrow_monitor.domain.refund_quote import Quote
 from escrow_monitor.errors import EscrowMonitorError, UsageError
-from escrow_monitor.records import case_book
-from escrow_monitor.records.case_book import CaseMove, day_of
-from escrow_monitor.records.cases import case_law, quote_of_case
+from escrow_monitor.records.contracts import case_book
+from escrow_monitor.records.contracts.case_book import CaseMove, day_of
+from escrow_monitor.records.contracts.cases import case_law, quote_of_case
+from escrow_monitor.records.contracts.ledgers import ledgers
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.ledgers import ledgers
 
 REASON_CHARACTERS_MAX = 4_000
 ACTOR_CHARACTERS_MAX = 100

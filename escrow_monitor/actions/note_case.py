@@ -6,8 +6,8 @@ from datetime import datetime
 
 from escrow_monitor.actions.move_case import CaseUnknown, known_actor
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records import case_book
-from escrow_monitor.records.case_book import CaseNote
+from escrow_monitor.records.contracts import case_book
+from escrow_monitor.records.contracts.case_book import CaseNote
 from escrow_monitor.records.database import Database, Session
 
 NOTE_CHARACTERS_MAX = 10_000

@@ -14,9 +14,9 @@ from escrow_monitor.domain.refund_quote import Quote, quote
 from escrow_monitor.domain.visibility import EVERYTHING, Visible
 from escrow_monitor.errors import EscrowMonitorError, UsageError
 from escrow_monitor.records.accounts import institution, institutions
+from escrow_monitor.records.contracts.ledgers import contract_count, every_ledger, ledgers
+from escrow_monitor.records.contracts.refund_claims import refund_claims
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.ledgers import contract_count, every_ledger, ledgers
-from escrow_monitor.records.refund_claims import refund_claims
 from escrow_monitor.records.visible import may_see
 
 Progress = Callable[[int, int | None], None]

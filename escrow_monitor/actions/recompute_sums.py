@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from escrow_monitor.clock import ZONE
-from escrow_monitor.records import audit
-from escrow_monitor.records.contract_sums import Differs, day_of_sums, recompute
-from escrow_monitor.records.contracts import contract_count
+from escrow_monitor.records.contracts.contracts import contract_count
+from escrow_monitor.records.contracts.sums import Differs, day_of_sums, recompute
 from escrow_monitor.records.database import Database
+from escrow_monitor.records.evidence import audit
 
 Progress = Callable[[int, int | None], None]
 

@@ -10,13 +10,13 @@ from datetime import date, datetime
 from escrow_monitor.clock import ZONE
 from escrow_monitor.domain.matching import Match, MatchingError
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records import match_decisions
 from escrow_monitor.records.accounts import institution
 from escrow_monitor.records.database import Session
-from escrow_monitor.records.match_decisions import StoredMatch
-from escrow_monitor.records.match_sources import ENTRY_ID
+from escrow_monitor.records.matching import decisions as match_decisions
+from escrow_monitor.records.matching.decisions import StoredMatch
+from escrow_monitor.records.matching.sources import ENTRY_ID
+from escrow_monitor.records.reconciliation.reconciliations import AskedReconciliation, ask
 from escrow_monitor.records.reconciliation_marks import mark_institutions
-from escrow_monitor.records.reconciliations import AskedReconciliation, ask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from escrow_monitor.domain.policy import PolicyBook
 from escrow_monitor.errors import UsageError
 from escrow_monitor.records.accounts import institutions
 from escrow_monitor.records.closings import closed_on, history_begins_on, recorded_since
-from escrow_monitor.records.closure_direct import closure_series
+from escrow_monitor.records.closure.direct import closure_series
 from escrow_monitor.records.database import Session
 
 MORNING = time(7)

@@ -8,8 +8,9 @@ from datetime import datetime
 
 from escrow_monitor.errors import UsageError
 from escrow_monitor.logs import log
-from escrow_monitor.records import audit, deliveries
+from escrow_monitor.records.alerts import deliveries
 from escrow_monitor.records.database import Session
+from escrow_monitor.records.evidence import audit
 
 RESEND_MAX = 1_000
 """So many at once; whoever has more asks again."""

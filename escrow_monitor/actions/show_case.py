@@ -15,9 +15,9 @@ from escrow_monitor.domain.policy import PolicyBook
 from escrow_monitor.domain.refund_cases import CaseFacts
 from escrow_monitor.domain.refund_quote import Quote
 from escrow_monitor.domain.visibility import EVERYTHING, Visible
-from escrow_monitor.records import case_book
-from escrow_monitor.records.case_book import CaseEvidence, CaseMove, CaseNote, CaseQuote, CaseRecord, day_of
-from escrow_monitor.records.cases import CaseLaw, case_facts, case_law
+from escrow_monitor.records.contracts import case_book
+from escrow_monitor.records.contracts.case_book import CaseEvidence, CaseMove, CaseNote, CaseQuote, CaseRecord, day_of
+from escrow_monitor.records.contracts.cases import CaseLaw, case_facts, case_law
 from escrow_monitor.records.database import Database, Session
 from escrow_monitor.records.visible import may_see
 

@@ -16,17 +16,18 @@ from enum import StrEnum
 
 from escrow_monitor.actions.passwords import hashed, is_outdated, is_right
 from escrow_monitor.logs import log
-from escrow_monitor.records import audit, keys, sessions, sign_in_tries, users
 from escrow_monitor.records.database import Database, Session
-from escrow_monitor.records.sessions import EndReason
-from escrow_monitor.records.sign_in_tries import (
+from escrow_monitor.records.evidence import audit
+from escrow_monitor.records.people import keys, sessions, sign_in_tries, users
+from escrow_monitor.records.people.sessions import EndReason
+from escrow_monitor.records.people.sign_in_tries import (
     ADDRESS_FAILURES_FREE,
     LOCKED_MAX,
     NAME_FAILURES_FREE,
     Tried,
     subject_of,
 )
-from escrow_monitor.records.users import User
+from escrow_monitor.records.people.users import User
 
 NAME_CHARACTERS_MAX = 64
 """What is longer is no name: it is counted as the beginning of it."""

@@ -18,10 +18,10 @@ from alerts.alert import Alert, Severity
 from alerts.routing import Silence
 from escrow_monitor.errors import UsageError
 from escrow_monitor.logs import log
-from escrow_monitor.records import silences
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts import silences
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.alerts.silences import KeptSilence
 from escrow_monitor.records.database import Session
-from escrow_monitor.records.silences import KeptSilence
 
 MATCHERS = ("rule", "subject", "period", "uscc", "account_no", "bank", "district")
 SILENCE_MAX = timedelta(days=31)

@@ -10,11 +10,12 @@ from escrow_monitor.actions.passwords import check_password, hashed
 from escrow_monitor.domain.permissions import UserRole
 from escrow_monitor.domain.visibility import DISTRICT_SHAPE
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records import audit, sessions, sign_in_tries, users
 from escrow_monitor.records.accounts import institution
 from escrow_monitor.records.database import Database, Session
-from escrow_monitor.records.sessions import EndReason
-from escrow_monitor.records.users import User
+from escrow_monitor.records.evidence import audit
+from escrow_monitor.records.people import sessions, sign_in_tries, users
+from escrow_monitor.records.people.sessions import EndReason
+from escrow_monitor.records.people.users import User
 
 NAME_SHAPE = re.compile(r"[a-z][a-z0-9._-]{1,31}\Z", re.ASCII)
 DISPLAY_NAME_CHARACTERS_MAX = 60

@@ -59,7 +59,7 @@ def list_accounts(
 @accounts_group.command("show")
 def show_account(context: typer.Context, account_no: str, as_json: AsJson = False) -> None:
     """One account: balances, floor clause by clause, every rule's sentence, covered days."""
-    from escrow_monitor.records.coverage import coverage
+    from escrow_monitor.records.bank.coverage import coverage
     from escrow_monitor.records.positions import checked_accounts
 
     frame = frame_of(context)
@@ -204,7 +204,7 @@ def show_institution(context: typer.Context, uscc: str, as_json: AsJson = False)
     """One institution and its accounts."""
     from escrow_monitor.domain.rules import closure_watch
     from escrow_monitor.records.accounts import institution
-    from escrow_monitor.records.closure_watches import closure_standing
+    from escrow_monitor.records.closure.watches import closure_standing
     from escrow_monitor.records.positions import checked_accounts
 
     frame = frame_of(context)

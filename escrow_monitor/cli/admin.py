@@ -93,7 +93,7 @@ def _feed_filter(**asked: str | None) -> FeedFilter:
 @keys_group.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """All keys ever made, without their secrets."""
-    from escrow_monitor.records import keys
+    from escrow_monitor.records.people import keys
 
     with frame_of(context).app() as app, app.database.read() as session:
         now, found = app.real_now(), keys.known(session)

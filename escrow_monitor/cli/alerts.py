@@ -41,7 +41,7 @@ def list_(
 ) -> None:
     """Open alerts, the gravest first. Exit 1 when there is any."""
     from alerts.alert import Severity
-    from escrow_monitor.records.alert_book import RecordsAlertBook
+    from escrow_monitor.records.alerts.book import RecordsAlertBook
 
     frame = frame_of(context)
     if severity is not None and severity not in set(Severity):
@@ -97,8 +97,8 @@ def list_(
 def show(context: typer.Context, alert_id: str, as_json: AsJson = False) -> None:
     """One alert with everything that was published of it, what was decided about it and who was not called, and why."""
     from alerts.feeds.item import feed_item
-    from escrow_monitor.records.alert_book import RecordsAlertBook
-    from escrow_monitor.records.routes import held_back
+    from escrow_monitor.records.alerts.book import RecordsAlertBook
+    from escrow_monitor.records.alerts.routes import held_back
 
     frame = frame_of(context)
     with frame.app() as app, app.database.read() as session:
@@ -195,7 +195,7 @@ def _decide(
 ) -> None:
     """Do it as the person named, and say what became of it; a refusal is wrong usage."""
     from alerts.decisions import REFUSALS
-    from escrow_monitor.records.alert_book import RecordsAlertBook
+    from escrow_monitor.records.alerts.book import RecordsAlertBook
 
     frame = frame_of(context)
     who = f"cli:{by if by is not None else login()}"
@@ -261,7 +261,7 @@ def feed(
 ) -> None:
     """The numbered feed, in order; with --json one feed item a line."""
     from alerts.feeds.item import feed_item
-    from escrow_monitor.records.alert_book import RecordsAlertBook
+    from escrow_monitor.records.alerts.book import RecordsAlertBook
     from escrow_monitor.wiring import home_url_of
 
     frame = frame_of(context)

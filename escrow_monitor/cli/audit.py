@@ -16,8 +16,8 @@ from escrow_monitor.cli.output import print_json, say, warn
 from escrow_monitor.errors import UsageError
 
 if TYPE_CHECKING:
-    from escrow_monitor.records.chain import AuditVerdict
-    from escrow_monitor.records.seal_keys import SealKey
+    from escrow_monitor.records.evidence.chain import AuditVerdict
+    from escrow_monitor.records.evidence.seal_keys import SealKey
 
 audit_group = typer.Typer(no_args_is_help=True, help="The tamper-evident record.")
 
@@ -42,8 +42,8 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Walk the whole chain. Exit 1 with the first fault by name."""
-    from escrow_monitor.records import audit
-    from escrow_monitor.records.audit_export import verify_export
+    from escrow_monitor.records.evidence import audit
+    from escrow_monitor.records.evidence.export import verify_export
 
     witnesses = _witnesses(witness or [])
     if export is not None:
@@ -66,8 +66,8 @@ def verify(
 @audit_group.command("export")
 def export_(context: typer.Context, file: Path, as_json: AsJson = False) -> None:
     """Write the whole chain and its seals for an outside auditor, who verifies it with deploy/verify_audit.py."""
-    from escrow_monitor.records import seals
-    from escrow_monitor.records.audit_export import Exported, export_lines
+    from escrow_monitor.records.evidence import seals
+    from escrow_monitor.records.evidence.export import Exported, export_lines
 
     with frame_of(context).app() as app:
         if app.seal_key is not None:
@@ -94,7 +94,7 @@ def export_(context: typer.Context, file: Path, as_json: AsJson = False) -> None
 @audit_group.command("seal")
 def seal_(context: typer.Context, as_json: AsJson = False) -> None:
     """Put a seal on the chain as it stands now; the daemon does so once a day."""
-    from escrow_monitor.records import seals
+    from escrow_monitor.records.evidence import seals
     from escrow_monitor.settings.section import zone_of
 
     frame = frame_of(context)
@@ -115,7 +115,7 @@ def seal_(context: typer.Context, as_json: AsJson = False) -> None:
 @audit_group.command()
 def keygen(file: Path, as_json: AsJson = False) -> None:
     """Make an Ed25519 key to seal the chain with, in a new file that only its owner can read."""
-    from escrow_monitor.records.seal_keys import new_key
+    from escrow_monitor.records.evidence.seal_keys import new_key
 
     with _new_file(file) as out:
         out.write(new_key().encode())
@@ -127,7 +127,7 @@ def key(context: typer.Context, as_json: AsJson = False) -> None:
     """The key that is configured: its id and its public half, to be kept where the database's owner cannot reach."""
     frame = frame_of(context)
     chosen = frame.settings.audit
-    from escrow_monitor.records.seal_keys import read_key
+    from escrow_monitor.records.evidence.seal_keys import read_key
 
     text = frame.settings.secret(chosen.key, chosen.key_file, what="audit.key_file")
     if text is None:
@@ -141,7 +141,7 @@ def hand_over(
     to: Annotated[Path, typer.Argument(help="The new private key, as `audit keygen` made it.")],
 ) -> None:
     """The configured key hands over to a new one; then configure the new one and start again."""
-    from escrow_monitor.records import seals
+    from escrow_monitor.records.evidence import seals
 
     new = _key_of(to)
     with frame_of(context).app() as app:
@@ -154,7 +154,7 @@ def hand_over(
 
 
 def _key_of(file: Path) -> SealKey:
-    from escrow_monitor.records.seal_keys import read_key
+    from escrow_monitor.records.evidence.seal_keys import read_key
 
     return read_key(file.read_text(encoding="utf-8"), what=str(file))
 

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 @group.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """The configured channels, where they go, and what is owed to each. Exit 1 when something was given up."""
-    from escrow_monitor.records.deliveries import DeliveryCounts, counts
+    from escrow_monitor.records.alerts.deliveries import DeliveryCounts, counts
 
     frame = frame_of(context)
     with frame.app() as app, app.database.read() as session:
@@ -113,7 +113,7 @@ def _host(frame: Frame, name: str) -> tuple[str | None, str | None]:
 
 def _entry(app: App, seq: int | None) -> FeedEntry | None:
     """The entry of that number, or the newest; None where there is none yet."""
-    from escrow_monitor.records.alert_book import RecordsAlertBook
+    from escrow_monitor.records.alerts.book import RecordsAlertBook
 
     with app.database.read() as session:
         book = RecordsAlertBook(session)

@@ -13,7 +13,7 @@ from escrow_monitor.errors import UsageError
 if TYPE_CHECKING:
     from escrow_monitor.domain.contracts import Charge, Contract, Lesson, Refund, RefundClaim
     from escrow_monitor.domain.money import Money
-    from escrow_monitor.records.contract_sums import ContractSums
+    from escrow_monitor.records.contracts.sums import ContractSums
 
 contracts_group = typer.Typer(no_args_is_help=True, help="Contracts with families and what they come to.")
 
@@ -31,8 +31,8 @@ def list_contracts(
     as_json: AsJson = False,
 ) -> None:
     """Contracts with what was paid, earned and given back, and what is still owed to the family."""
-    from escrow_monitor.records.contract_sums import contract_sums
-    from escrow_monitor.records.contracts import contracts
+    from escrow_monitor.records.contracts.contracts import contracts
+    from escrow_monitor.records.contracts.sums import contract_sums
 
     with frame_of(context).app() as app, app.database.read() as session:
         found = contracts(session, uscc=institution, limit=limit)
@@ -55,12 +55,12 @@ def list_contracts(
 @contracts_group.command("show")
 def show_contract(context: typer.Context, contract_no: str, as_json: AsJson = False) -> None:
     """One contract: its terms, what was paid, taught, claimed and given back, and what it comes to."""
-    from escrow_monitor.records.charges import charges
-    from escrow_monitor.records.contract_sums import contract_sums
-    from escrow_monitor.records.contracts import contract
-    from escrow_monitor.records.lessons import lessons
-    from escrow_monitor.records.refund_claims import refund_claims
-    from escrow_monitor.records.refunds import refunds
+    from escrow_monitor.records.contracts.charges import charges
+    from escrow_monitor.records.contracts.contracts import contract
+    from escrow_monitor.records.contracts.lessons import lessons
+    from escrow_monitor.records.contracts.refund_claims import refund_claims
+    from escrow_monitor.records.contracts.refunds import refunds
+    from escrow_monitor.records.contracts.sums import contract_sums
 
     frame = frame_of(context)
     with frame.app() as app, app.database.read() as session:

@@ -13,7 +13,7 @@ from escrow_monitor.errors import UsageError
 
 if TYPE_CHECKING:
     from alerts.delivery import Attempt
-    from escrow_monitor.records.delivery_log import LoggedDelivery
+    from escrow_monitor.records.alerts.delivery_log import LoggedDelivery
 
 group = typer.Typer(no_args_is_help=True, help="What went to which channel, what waits, and what was given up.")
 
@@ -34,7 +34,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Deliveries, the newest first. Exit 1 when one of those shown was given up."""
-    from escrow_monitor.records.delivery_log import DeliveryState, delivery_page
+    from escrow_monitor.records.alerts.delivery_log import DeliveryState, delivery_page
 
     frame = frame_of(context)
     if state is not None and state not in set(DeliveryState):
@@ -64,8 +64,8 @@ def list_(
 @group.command()
 def show(context: typer.Context, delivery_id: str, as_json: AsJson = False) -> None:
     """One delivery with every try: when, how it ended, what the far side said."""
-    from escrow_monitor.records.deliveries import attempts
-    from escrow_monitor.records.delivery_log import logged_delivery
+    from escrow_monitor.records.alerts.deliveries import attempts
+    from escrow_monitor.records.alerts.delivery_log import logged_delivery
 
     frame = frame_of(context)
     with frame.app() as app, app.database.read() as session:

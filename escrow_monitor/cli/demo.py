@@ -84,7 +84,7 @@ def _cycle(app: App) -> list[dict[str, object]]:
 
 def _report(frame: Frame, app: App, rounds: list[dict[str, object]], *, as_json: bool) -> int:
     """What one cycle found: accounts by standing, open alerts and why."""
-    from escrow_monitor.records.alert_book import RecordsAlertBook
+    from escrow_monitor.records.alerts.book import RecordsAlertBook
     from escrow_monitor.records.positions import standing_counts
 
     with app.database.read() as session:

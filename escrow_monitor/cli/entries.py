@@ -29,8 +29,8 @@ def show_entries(
 ) -> None:
     """Print the entries that count, newest first."""
     from escrow_monitor.records.accounts import account
-    from escrow_monitor.records.links import entry_links, unclear_reversals
-    from escrow_monitor.records.statements import stored_entries
+    from escrow_monitor.records.bank.links import entry_links, unclear_reversals
+    from escrow_monitor.records.bank.statements import stored_entries
 
     if days_from is not None and days_to is not None and days_to < days_from:
         raise UsageError(f"--to {days_to} is before --from {days_from}")

@@ -14,8 +14,8 @@ from escrow_monitor.errors import UsageError
 
 if TYPE_CHECKING:
     from escrow_monitor.records.database import Session
-    from escrow_monitor.records.match_decisions import StoredMatch
-    from escrow_monitor.records.reconciliations import StoredReconciliation
+    from escrow_monitor.records.matching.decisions import StoredMatch
+    from escrow_monitor.records.reconciliation.reconciliations import StoredReconciliation
     from escrow_monitor.wiring import App
 
 By = Annotated[str | None, typer.Option(help="Who decides; default the login of this machine.")]
@@ -48,7 +48,7 @@ def reconcile(
     is not complete or not as it should be.
     """
     from escrow_monitor.actions.reconcile import Wanted, ask_reconciliation
-    from escrow_monitor.records.reconciliations import asked, by_numbers
+    from escrow_monitor.records.reconciliation.reconciliations import asked, by_numbers
 
     frame = frame_of(context)
     with frame.app() as app:
@@ -86,7 +86,7 @@ def list_matches(
     as_json: AsJson = False,
 ) -> None:
     """What is open, each item with its break id and what it might belong to; or what is matched, by what evidence."""
-    from escrow_monitor.records.match_decisions import matches_of, open_breaks, proposals_for
+    from escrow_monitor.records.matching.decisions import matches_of, open_breaks, proposals_for
 
     with frame_of(context).app() as app, app.database.read() as session:
         if made:
@@ -159,7 +159,7 @@ def undo(context: typer.Context, item: str, reason: Reason, by: By = None, as_js
 
 
 def _all_newest(session: Session) -> list[StoredReconciliation]:
-    from escrow_monitor.records.reconciliations import newest
+    from escrow_monitor.records.reconciliation.reconciliations import newest
 
     found: list[StoredReconciliation] = []
     while page := newest(session, after=(found[-1].uscc, found[-1].currency) if found else ("", "")):
@@ -284,7 +284,7 @@ def _print_made(stored: Sequence[StoredMatch], *, as_json: bool) -> None:
 
 
 def _institution_of(app: App, institution: str | None, contract_no: str | None) -> str | None:
-    from escrow_monitor.records.contracts import contract
+    from escrow_monitor.records.contracts.contracts import contract
 
     if contract_no is None:
         return institution
@@ -299,11 +299,11 @@ def _institution_of(app: App, institution: str | None, contract_no: str | None) 
 
 def _contract_part(app: App, contract_no: str) -> dict[str, Any]:
     """What was paid under a contract and by what line of the bank each charge was seen, and what is owed."""
-    from escrow_monitor.records.charges import charges
-    from escrow_monitor.records.contract_sums import contract_sums
-    from escrow_monitor.records.match_decisions import match_of
-    from escrow_monitor.records.match_sources import CHARGE_ID
-    from escrow_monitor.records.refunds import refunds
+    from escrow_monitor.records.contracts.charges import charges
+    from escrow_monitor.records.contracts.refunds import refunds
+    from escrow_monitor.records.contracts.sums import contract_sums
+    from escrow_monitor.records.matching.decisions import match_of
+    from escrow_monitor.records.matching.sources import CHARGE_ID
 
     with app.database.read() as session:
         sums = contract_sums(session, contract_nos=[contract_no])[contract_no]

@@ -15,7 +15,9 @@ from escrow_monitor.daemon.plan import Plan
 from escrow_monitor.daemon.watchdog import DeadMan, Watchdog, WatchdogPorts
 from escrow_monitor.errors import ConfigurationError
 from escrow_monitor.logs import configure
-from escrow_monitor.records import bank_turns, deliveries, nodes
+from escrow_monitor.records import nodes
+from escrow_monitor.records.alerts import deliveries
+from escrow_monitor.records.bank import turns as bank_turns
 from escrow_monitor.settings.section import zone_of
 from escrow_monitor.wiring import App, assembled, policies_of
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from alerts.alert import Alert
     from alerts.routing import Silence, SilenceState
     from escrow_monitor.actions.silence_alerts import Preview
-    from escrow_monitor.records.silences import KeptSilence
+    from escrow_monitor.records.alerts.silences import KeptSilence
 
 group = typer.Typer(no_args_is_help=True, help="Nobody is called about what a silence fits; the feed still carries it.")
 Matchers = Annotated[list[str], typer.Argument(help="NAME=VALUE, all must fit: rule, subject, uscc, bank, district...")]
@@ -34,7 +34,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """The silences that are proposed, in force or to come."""
-    from escrow_monitor.records.silences import silences
+    from escrow_monitor.records.alerts.silences import silences
 
     frame = frame_of(context)
     with frame.app() as app, app.database.read() as session:

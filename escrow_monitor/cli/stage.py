@@ -23,8 +23,8 @@ from escrow_monitor.daemon.lifetime import run_until_stopped
 from escrow_monitor.domain.accounts import Account
 from escrow_monitor.domain.permissions import UserRole
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records import users
 from escrow_monitor.records.accounts import accounts, save_accounts, save_institutions
+from escrow_monitor.records.people import users
 from escrow_monitor.sandbox.banks import SandboxBanks
 from escrow_monitor.sandbox.delivery import FolderDelivery
 from escrow_monitor.sandbox.district import District, replay_district, standing_district

@@ -14,7 +14,7 @@ from escrow_monitor.errors import UsageError
 
 if TYPE_CHECKING:
     from escrow_monitor.domain.positions import Correction
-    from escrow_monitor.records.coverage import AccountCoverage
+    from escrow_monitor.records.bank.coverage import AccountCoverage
 
 FORMAT_HELP = (
     "auto, camt (052, 053, 054), mt940 (and mt942), bai2, ofx, or profile:NAME for CSV and XLSX files "
@@ -40,7 +40,7 @@ def load(
     as_json: AsJson = False,
 ) -> None:
     """Load statement files. Exit 1 when any is refused."""
-    from escrow_monitor.records.statement_files import Registration
+    from escrow_monitor.records.bank.statement_files import Registration
     from escrow_monitor.rounds.report import counted
     from escrow_monitor.rounds.statement_file import load_file
     from escrow_monitor.settings.section import zone_of
@@ -88,7 +88,7 @@ def coverage(
 
     Exit 1 when any day is missing.
     """
-    from escrow_monitor.records.coverage import coverage as covered
+    from escrow_monitor.records.bank.coverage import coverage as covered
 
     frame = frame_of(context)
     with frame.app() as app, app.database.read() as session:

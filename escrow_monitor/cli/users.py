@@ -13,7 +13,7 @@ from escrow_monitor.errors import UsageError
 
 if TYPE_CHECKING:
     from escrow_monitor.domain.permissions import UserRole
-    from escrow_monitor.records.users import User
+    from escrow_monitor.records.people.users import User
     from escrow_monitor.wiring import App
 
 users_group = typer.Typer(no_args_is_help=True, help="People who sign in: roles, districts, passwords, sessions.")
@@ -61,7 +61,7 @@ def add(
 @users_group.command("list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """Everybody, with role and districts."""
-    from escrow_monitor.records import users
+    from escrow_monitor.records.people import users
 
     with frame_of(context).app() as app, app.database.read() as session:
         found = users.known(session)
@@ -81,7 +81,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
 def show(context: typer.Context, name: str, as_json: AsJson = False) -> None:
     """One person: what they may, where, and whether they are locked out or signed in."""
     from escrow_monitor.domain.permissions import of_role
-    from escrow_monitor.records import sessions, sign_in_tries, users
+    from escrow_monitor.records.people import sessions, sign_in_tries, users
 
     with frame_of(context).app() as app, app.database.read() as session:
         user, now = users.user(session, name), app.real_now()
@@ -178,7 +178,7 @@ def sessions_(
     as_json: AsJson = False,
 ) -> None:
     """Who is signed in now, since when and from where."""
-    from escrow_monitor.records import sessions
+    from escrow_monitor.records.people import sessions
 
     with frame_of(context).app() as app, app.database.read() as session:
         found = sessions.open_sessions(session, user_name=name, now=app.real_now())

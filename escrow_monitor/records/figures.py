@@ -8,10 +8,10 @@ from typing import Any
 from sqlmodel import Session
 
 from escrow_monitor.domain.figures import Figures
-from escrow_monitor.records.breaks import break_counts
+from escrow_monitor.records.bank.breaks import break_counts
 from escrow_monitor.records.bulk import Reader, run
-from escrow_monitor.records.case_book import open_case_counts
-from escrow_monitor.records.reconciliations import breaks_by_label
+from escrow_monitor.records.contracts.case_book import open_case_counts
+from escrow_monitor.records.reconciliation.reconciliations import breaks_by_label
 from escrow_monitor.records.runs import last_success
 
 NO_DISTRICT = "unknown"

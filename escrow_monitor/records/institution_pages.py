@@ -18,9 +18,9 @@ from escrow_monitor.domain.findings import Level, Standing
 from escrow_monitor.domain.institutions import Institution, InstitutionKind, InstitutionStatus
 from escrow_monitor.domain.visibility import EVERYTHING, Visible
 from escrow_monitor.records.accounts import INSTITUTION_COLUMNS
-from escrow_monitor.records.alarms import RANK
+from escrow_monitor.records.alerts.alarms import RANK
 from escrow_monitor.records.bulk import Reader, fetch, from_json, is_sqlite, run, texts
-from escrow_monitor.records.closure_watches import PPM
+from escrow_monitor.records.closure.watches import PPM
 from escrow_monitor.records.visible import conditions
 
 FOUND_BY_TEXT_MAX = 1_000

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlmodel import Session
 
-from escrow_monitor.records import audit
 from escrow_monitor.records.bulk import from_json, run
+from escrow_monitor.records.evidence import audit
 
 KIND = "policy.changed"
 

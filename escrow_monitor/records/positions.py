@@ -28,12 +28,12 @@ from escrow_monitor.domain.positions import DayFlow, MonthFlow, Position
 from escrow_monitor.domain.statements import RefusalReason
 from escrow_monitor.domain.visibility import EVERYTHING, Visible
 from escrow_monitor.records.accounts import ACCOUNT_COLUMNS, account_cells, account_reader, holders, institutions
-from escrow_monitor.records.alert_book import WAITS_TO_BE_SEEN_AGAIN
-from escrow_monitor.records.breaks import open_breaks
+from escrow_monitor.records.alerts.book import WAITS_TO_BE_SEEN_AGAIN
+from escrow_monitor.records.bank.breaks import open_breaks
+from escrow_monitor.records.bank.corrections import corrections
 from escrow_monitor.records.bulk import Reader, as_json, fetch, from_json, run, staged, uncollected
 from escrow_monitor.records.columns import Row, fen, large, one_of
-from escrow_monitor.records.corrections import corrections
-from escrow_monitor.records.owed import Owed, sharing
+from escrow_monitor.records.contracts.owed import Owed, sharing
 from escrow_monitor.records.visible import conditions
 
 GAPS_SHOWN_MAX = 31

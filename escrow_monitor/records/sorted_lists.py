@@ -14,7 +14,7 @@ from sqlmodel import Session
 from alerts.alert import Severity
 from escrow_monitor.domain.findings import Standing
 from escrow_monitor.domain.visibility import EVERYTHING, Visible
-from escrow_monitor.records.alarms import RANK
+from escrow_monitor.records.alerts.alarms import RANK
 from escrow_monitor.records.bulk import Reader, fetch, is_sqlite
 from escrow_monitor.records.visible import conditions
 

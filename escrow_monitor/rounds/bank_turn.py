@@ -17,7 +17,7 @@ from threading import Event, Thread
 from escrow_monitor.banks.connector import BankConnector
 from escrow_monitor.banks.http import Window
 from escrow_monitor.errors import DatabaseError, OutsideError
-from escrow_monitor.records.bank_turns import Turn, give_turn_back, keep_turn, take_turn
+from escrow_monitor.records.bank.turns import Turn, give_turn_back, keep_turn, take_turn
 from escrow_monitor.records.database import Database
 from escrow_monitor.rounds.report import Outcome, Report
 

@@ -52,12 +52,12 @@ from escrow_monitor.domain.rules import (
     outflow_cap,
 )
 from escrow_monitor.domain.timetable import due_day
-from escrow_monitor.records.alert_book import RecordsAlertBook
-from escrow_monitor.records.audit import lock_chain
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.bank.coverage import LawKey, accounts_by_law, law_samples, refresh_gaps
+from escrow_monitor.records.bank.days import LATE_AFTER_DAYS
 from escrow_monitor.records.bulk import uncollected
-from escrow_monitor.records.coverage import LawKey, accounts_by_law, law_samples, refresh_gaps
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.days import LATE_AFTER_DAYS
+from escrow_monitor.records.evidence.audit import lock_chain
 from escrow_monitor.records.positions import (
     AccountStanding,
     DuePosition,

@@ -7,8 +7,8 @@ from datetime import datetime
 from escrow_monitor.clock import ZONE
 from escrow_monitor.domain.contract_law import contract_law, contract_law_version
 from escrow_monitor.domain.policy import PolicyBook
-from escrow_monitor.records.contract_laws import lawless, set_laws
-from escrow_monitor.records.contract_sums import day_of_sums, kept_up
+from escrow_monitor.records.contracts.laws import lawless, set_laws
+from escrow_monitor.records.contracts.sums import day_of_sums, kept_up
 from escrow_monitor.records.database import Database
 
 

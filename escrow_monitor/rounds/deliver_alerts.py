@@ -11,8 +11,8 @@ from alerts.channel import Channel, DigestChannel, NotSent, StandingChannel
 from alerts.delivery import Dead, Delivered, Delivery, Later
 from alerts.dispatch import FAILURES_RUNNING_MAX, dispatch
 from alerts.routing import groups
+from escrow_monitor.records.alerts.deliveries import claim, settle
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.deliveries import claim, settle
 from escrow_monitor.rounds.report import Outcome, Report
 from escrow_monitor.rounds.who_hears import Routing, go_now, said_again
 from escrow_monitor.settings.channels import Together

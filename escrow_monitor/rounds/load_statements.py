@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 from escrow_monitor.banks.connectors.statement_folder import StatementFolder
 from escrow_monitor.banks.formats.csv_profile import Profile
 from escrow_monitor.domain.statements import Refusal
+from escrow_monitor.records.bank.statement_files import Registration, settled_files
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.statement_files import Registration, settled_files
 from escrow_monitor.rounds.report import Outcome, Progress, Report, counted
 from escrow_monitor.rounds.statement_file import load_file
 

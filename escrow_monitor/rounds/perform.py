@@ -15,8 +15,9 @@ from typing import Protocol
 from escrow_monitor.errors import EscrowMonitorError
 from escrow_monitor.logs import bound
 from escrow_monitor.logs import log as logger
-from escrow_monitor.records import audit, runs
+from escrow_monitor.records import runs
 from escrow_monitor.records.database import Database
+from escrow_monitor.records.evidence import audit
 from escrow_monitor.rounds.report import Outcome, Report
 
 DETAIL_MAX = 500

@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 
 from escrow_monitor.banks.connector import BankConnector, Pull, PullOutcome, PullRefused, PullRequest
 from escrow_monitor.domain.certificates import Certificate
-from escrow_monitor.records.bank_certificates import note_certificate
+from escrow_monitor.records.bank.certificates import note_certificate
+from escrow_monitor.records.bank.pulls import PullRecord, PullsRecorded, pull_requests, record_pulls
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.pulls import PullRecord, PullsRecorded, pull_requests, record_pulls
 from escrow_monitor.rounds.report import Outcome, Progress, Report, counted
 
 NAME = "pull-balances"

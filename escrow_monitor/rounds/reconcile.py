@@ -35,24 +35,24 @@ from escrow_monitor.domain.rules import INSTITUTION_RULES
 from escrow_monitor.domain.timetable import due_at, due_day
 from escrow_monitor.errors import EscrowMonitorError
 from escrow_monitor.records.accounts import institutions
-from escrow_monitor.records.alert_book import RecordsAlertBook
-from escrow_monitor.records.audit import lock_chain
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.bank.coverage import refresh_gaps
 from escrow_monitor.records.bulk import uncollected
-from escrow_monitor.records.cases import SeenRefund, expected_refunds, note_seen, note_unseen, refund_facts
-from escrow_monitor.records.contract_sums import recompute
-from escrow_monitor.records.coverage import refresh_gaps
+from escrow_monitor.records.contracts.cases import SeenRefund, expected_refunds, note_seen, note_unseen, refund_facts
+from escrow_monitor.records.contracts.fee_caps import fee_cap_facts
+from escrow_monitor.records.contracts.sums import recompute
 from escrow_monitor.records.database import Database, Session
-from escrow_monitor.records.fee_caps import fee_cap_facts
-from escrow_monitor.records.match_sources import offer, open_refunds
-from escrow_monitor.records.matching import match_all, match_institutions
-from escrow_monitor.records.reconciliation_books import (
+from escrow_monitor.records.evidence.audit import lock_chain
+from escrow_monitor.records.matching.matching import match_all, match_institutions
+from escrow_monitor.records.matching.sources import offer, open_refunds
+from escrow_monitor.records.reconciliation.books import (
     account_numbers,
     books_of,
     newest_common_days,
     recorded_refunds,
     seen_refunds,
 )
-from escrow_monitor.records.reconciliations import (
+from escrow_monitor.records.reconciliation.reconciliations import (
     Result,
     abandoned,
     asked,

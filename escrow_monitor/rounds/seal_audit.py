@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from escrow_monitor.records import seals
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.seal_keys import SealKey
+from escrow_monitor.records.evidence import seals
+from escrow_monitor.records.evidence.seal_keys import SealKey
 from escrow_monitor.rounds.report import Outcome, Report
 
 NAME = "seal-audit"

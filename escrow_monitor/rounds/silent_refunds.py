@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from escrow_monitor.domain.policy import PolicyBook
-from escrow_monitor.records.cases import deem_silent, silent_cases
+from escrow_monitor.records.contracts.cases import deem_silent, silent_cases
 from escrow_monitor.records.database import Database
 
 

@@ -11,8 +11,8 @@ from escrow_monitor.banks.formats import FileRefused, format_names, read_stateme
 from escrow_monitor.banks.formats.csv_profile import Profile
 from escrow_monitor.domain.statements import Refusal, RefusalReason
 from escrow_monitor.errors import UsageError
+from escrow_monitor.records.bank.statement_files import FileResult, Registration, record_file, refuse_file
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.statement_files import FileResult, Registration, record_file, refuse_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,11 +36,10 @@ from escrow_monitor.domain.rules import (
 )
 from escrow_monitor.errors import UsageError
 from escrow_monitor.records.accounts import institutions
-from escrow_monitor.records.alert_book import RecordsAlertBook
-from escrow_monitor.records.audit import lock_chain
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.bulk import uncollected
-from escrow_monitor.records.closure_days import bring_up, stored_peers, stored_series
-from escrow_monitor.records.closure_watches import (
+from escrow_monitor.records.closure.days import bring_up, stored_peers, stored_series
+from escrow_monitor.records.closure.watches import (
     ClosureState,
     Judged,
     closure_states,
@@ -50,6 +49,7 @@ from escrow_monitor.records.closure_watches import (
     watched_institutions,
 )
 from escrow_monitor.records.database import Database, Session
+from escrow_monitor.records.evidence.audit import lock_chain
 from escrow_monitor.rounds.report import Outcome, Progress, Report
 from escrow_monitor.rounds.signals import Patience, labels_of, signal_or_clear, split
 

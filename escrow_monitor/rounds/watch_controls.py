@@ -15,7 +15,7 @@ from escrow_monitor.domain.findings import Finding
 from escrow_monitor.domain.rules.backup_late import examine_backup
 from escrow_monitor.domain.rules.delivery_late import RULE, SUBJECT_PREFIX, examine_deliveries, examine_removed
 from escrow_monitor.domain.rules.round_late import examine_round
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.controls import Controls, Owed, controls
 from escrow_monitor.records.database import Database
 from escrow_monitor.rounds.signals import Patience, signal_or_clear, split

@@ -15,10 +15,10 @@ from escrow_monitor.domain.rules.bank_silent import examine_bank
 from escrow_monitor.domain.rules.calendar_ends import examine_calendar
 from escrow_monitor.domain.rules.round_late import examine_round
 from escrow_monitor.records import runs
-from escrow_monitor.records.alert_book import RecordsAlertBook
-from escrow_monitor.records.bank_certificates import seen_certificates
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.bank.certificates import seen_certificates
+from escrow_monitor.records.bank.pulls import bank_answers
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.pulls import bank_answers
 from escrow_monitor.rounds.report import Outcome, Report
 from escrow_monitor.rounds.signals import Patience, signal_or_clear, split
 

@@ -32,9 +32,8 @@ from alerts.routing import (
 from escrow_monitor.domain.calendar import calendar_for
 from escrow_monitor.domain.rules import bank_silent, feed_gap, freshness
 from escrow_monitor.domain.working_time import working_time_after
-from escrow_monitor.records.alert_book import RecordsAlertBook
-from escrow_monitor.records.database import Database
-from escrow_monitor.records.routes import (
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.alerts.routes import (
     Facts,
     Holding,
     NewAlerts,
@@ -45,6 +44,7 @@ from escrow_monitor.records.routes import (
     postpone,
     withhold,
 )
+from escrow_monitor.records.database import Database
 from escrow_monitor.settings import Settings
 from escrow_monitor.settings.channels import Together
 from escrow_monitor.settings.hears import HearsSettings, OfficeHoursSettings

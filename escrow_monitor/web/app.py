@@ -18,8 +18,8 @@ from starlette.types import Receive, Scope, Send
 from alerts.alert import FeedEntry
 from alerts.feeds.events import server_sent
 from alerts.feeds.filter import NAMES, FeedFilter
-from escrow_monitor.records import sessions
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.people import sessions
 from escrow_monitor.web import api, health, problems
 from escrow_monitor.web.api.taken import TakenOnly
 from escrow_monitor.web.api.unchanged import Unchanged

@@ -17,7 +17,7 @@ from starlette.requests import HTTPConnection
 from escrow_monitor.domain.permissions import Permission
 from escrow_monitor.errors import DatabaseError
 from escrow_monitor.logs import log, masked
-from escrow_monitor.records.sessions import SEEN_EVERY
+from escrow_monitor.records.people.sessions import SEEN_EVERY
 from escrow_monitor.web.csrf import refuse_forged
 from escrow_monitor.web.limits import WITHOUT, Limits
 from escrow_monitor.web.problems import Problem

@@ -14,7 +14,7 @@ from escrow_monitor.domain.policy import PolicyBook
 from escrow_monitor.metrics import Metrics
 from escrow_monitor.policies import load_policies
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.seal_keys import SealKey
+from escrow_monitor.records.evidence.seal_keys import SealKey
 from escrow_monitor.web.limits import WITHOUT, Rates
 
 ANSWER_AGE_SECONDS_MAX = 0.25

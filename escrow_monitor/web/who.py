@@ -13,10 +13,10 @@ from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.permissions import Permission, UserRole, of_role, of_scopes
 from escrow_monitor.domain.visibility import EVERYTHING, Visible
 from escrow_monitor.logs import log
-from escrow_monitor.records import keys, sessions, users
 from escrow_monitor.records.database import Session
-from escrow_monitor.records.keys import KeyInfo
-from escrow_monitor.records.users import User
+from escrow_monitor.records.people import keys, sessions, users
+from escrow_monitor.records.people.keys import KeyInfo
+from escrow_monitor.records.people.users import User
 from escrow_monitor.records.visible import may_see
 from escrow_monitor.web.csrf import token_of
 from escrow_monitor.web.problems import Problem

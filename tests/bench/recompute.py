@@ -13,8 +13,8 @@ from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.policies import load_policies
 from escrow_monitor.records.accounts import save_institutions
 from escrow_monitor.records.bulk import run
-from escrow_monitor.records.contract_laws import set_laws
-from escrow_monitor.records.contract_sums import kept_up, recompute
+from escrow_monitor.records.contracts.laws import set_laws
+from escrow_monitor.records.contracts.sums import kept_up, recompute
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.incoming import touch
 from escrow_monitor.rounds.contract_days import bring_to_today

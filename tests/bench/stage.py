@@ -19,9 +19,9 @@ from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.statements import Entry, Statement, StatementKind
 from escrow_monitor.policies import load_policies
 from escrow_monitor.records.accounts import save_accounts, save_institutions
+from escrow_monitor.records.bank.pulls import PullRecord, record_pulls
+from escrow_monitor.records.bank.statements import record_statements
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.pulls import PullRecord, record_pulls
-from escrow_monitor.records.statements import record_statements
 from escrow_monitor.rounds.check_balances import check_balances
 from escrow_monitor.rounds.signals import Patience
 from escrow_monitor.sandbox.banks import SandboxBanks

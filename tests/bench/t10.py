@@ -7,10 +7,10 @@ import importlib.util
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from escrow_monitor.records import audit, seals
-from escrow_monitor.records.audit_export import Exported, export_lines, verify_export
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.seal_keys import SealKey, new_key, read_key
+from escrow_monitor.records.evidence import audit, seals
+from escrow_monitor.records.evidence.export import Exported, export_lines, verify_export
+from escrow_monitor.records.evidence.seal_keys import SealKey, new_key, read_key
 from tests.bench.measure import Bench, Stopwatch
 from tests.postgres import new_database, running_server
 

@@ -11,7 +11,7 @@ import httpx
 
 from alerts.alert import AlertKey, FeedEntry, Severity, Signal, Why
 from escrow_monitor.actions.api_keys import create_key
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.database import Database
 from tests.bench.measure import Bench, Stopwatch
 from tests.bench.program import cpu_seconds, free_port, installed, peak_mb, serving

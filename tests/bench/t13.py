@@ -10,11 +10,11 @@ from escrow_monitor.actions.import_files import import_file
 from escrow_monitor.domain.closure.index import shipped_model
 from escrow_monitor.domain.closure.series import WINDOW
 from escrow_monitor.policies import load_policies
+from escrow_monitor.records.bank.statements import record_statements
 from escrow_monitor.records.bulk import run
-from escrow_monitor.records.closure_days import bring_up, stored_peers, stored_series
-from escrow_monitor.records.closure_watches import watched_institutions
+from escrow_monitor.records.closure.days import bring_up, stored_peers, stored_series
+from escrow_monitor.records.closure.watches import watched_institutions
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.statements import record_statements
 from escrow_monitor.rounds.signals import Patience
 from escrow_monitor.rounds.watch_closure import CHUNK, watch_closure
 from escrow_monitor.sandbox.city.city import City

@@ -19,9 +19,9 @@ from escrow_monitor.domain.findings import Level, Standing, account_subject, ins
 from escrow_monitor.domain.institutions import Institution, InstitutionKind
 from escrow_monitor.domain.money import Money
 from escrow_monitor.records.accounts import save_accounts, save_institutions
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.bulk import insert, run
-from escrow_monitor.records.closure_watches import Judged, save_judged
+from escrow_monitor.records.closure.watches import Judged, save_judged
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.positions import AccountStanding, save_standings
 from tests.bench.measure import Bench, Stopwatch

@@ -17,8 +17,8 @@ from pathlib import Path
 from escrow_monitor.domain.accounts import BalanceKind, Reading
 from escrow_monitor.domain.money import Money
 from escrow_monitor.policies import load_policies
+from escrow_monitor.records.bank.pulls import PullRecord, record_pulls
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.pulls import PullRecord, record_pulls
 from escrow_monitor.rounds.check_balances import check_balances
 from escrow_monitor.rounds.signals import Patience
 from escrow_monitor.sandbox.district import ZONE, District, last_closed_day

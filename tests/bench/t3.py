@@ -17,7 +17,7 @@ from itertools import islice
 
 from escrow_monitor.domain.matching import BankLine, Expected, ExpectedKind, MatchPolicy
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.matching import match_all, match_new, record_items
+from escrow_monitor.records.matching.matching import match_all, match_new, record_items
 from tests.bench.measure import Bench, Stopwatch
 from tests.bench.stage import AT, as_the_program
 from tests.postgres import new_database, running_server

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from alerts.alert import AlertKey, FeedEntry, Severity, Signal, Why
 from escrow_monitor.actions.api_keys import create_key
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.database import Database
 from tests.bench.measure import Bench, Stopwatch
 from tests.bench.program import free_port, installed, peak_mb, serving

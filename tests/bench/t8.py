@@ -18,8 +18,8 @@ from escrow_monitor.domain.clauses import DeemedFrom
 from escrow_monitor.domain.contract_law import ContractLaw, SilenceClock
 from escrow_monitor.domain.institutions import Institution, uscc_check_character
 from escrow_monitor.records.accounts import save_institutions
-from escrow_monitor.records.contract_laws import set_laws
-from escrow_monitor.records.contract_sums import kept_up
+from escrow_monitor.records.contracts.laws import set_laws
+from escrow_monitor.records.contracts.sums import kept_up
 from escrow_monitor.records.database import Database
 from tests.bench.measure import Bench, Stopwatch
 from tests.bench.stage import as_the_program

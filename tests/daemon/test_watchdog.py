@@ -16,7 +16,7 @@ from alerts.testing import START, key_of, signal_of
 from escrow_monitor.daemon.watchdog import DeadMan, Watchdog, WatchdogPorts
 from escrow_monitor.errors import DatabaseError
 from escrow_monitor.records import runs
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.runs import Outcome
 from escrow_monitor.rounds.signals import Patience

@@ -31,8 +31,9 @@ from escrow_monitor.actions import decide_alert, silence_alerts
 from escrow_monitor.domain.policy import PolicyBook
 from escrow_monitor.errors import EscrowMonitorError
 from escrow_monitor.logs import configure
-from escrow_monitor.records import bank_turns, deliveries, silences
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts import deliveries, silences
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.bank import turns as bank_turns
 from escrow_monitor.records.database import Database, Session
 from escrow_monitor.rounds import check_balances as check_round
 from escrow_monitor.rounds.report import Report

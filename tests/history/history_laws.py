@@ -18,9 +18,9 @@ from typing import Any
 from alerts.alert import Alert, FeedEntry, Reason, Severity, Status, TransitionKind
 from alerts.book import PastDecision
 from alerts.routing import CALLS
-from escrow_monitor.records.chain import AuditVerdict
+from escrow_monitor.records.alerts.silences import KeptSilence
+from escrow_monitor.records.evidence.chain import AuditVerdict
 from escrow_monitor.records.runs import Outcome, Run
-from escrow_monitor.records.silences import KeptSilence
 from tests.history.history_house import Answered, Received
 from tests.history.history_script import (
     BANK_OF,

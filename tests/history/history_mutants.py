@@ -16,10 +16,14 @@ from alerts.book import Decided
 from alerts.channels.webhook import WebhookChannel
 from alerts.decisions import Act
 from alerts.delivery import Delivered
-from escrow_monitor.records import alert_book, alert_decisions, audit, deliveries, feed, runs, silences
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records import runs
+from escrow_monitor.records.alerts import book as alert_book
+from escrow_monitor.records.alerts import decisions as alert_decisions
+from escrow_monitor.records.alerts import deliveries, feed, silences
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.bulk import run
 from escrow_monitor.records.database import Session
+from escrow_monitor.records.evidence import audit
 from escrow_monitor.rounds import deliver_alerts as deliver_round
 
 

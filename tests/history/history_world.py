@@ -25,13 +25,15 @@ from sqlalchemy import text
 from alerts.alert import FeedEntry
 from escrow_monitor.domain.accounts import Account
 from escrow_monitor.domain.institutions import Institution, InstitutionStatus, uscc_check_character
-from escrow_monitor.records import audit, runs, seals, silences
+from escrow_monitor.records import runs
 from escrow_monitor.records.accounts import save_accounts, save_institutions
-from escrow_monitor.records.alert_book import RecordsAlertBook
-from escrow_monitor.records.audit_export import Exported, export_lines
+from escrow_monitor.records.alerts import silences
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.database import Database, Session
+from escrow_monitor.records.evidence import audit, seals
+from escrow_monitor.records.evidence.export import Exported, export_lines
+from escrow_monitor.records.evidence.seal_keys import new_key, read_key
 from escrow_monitor.records.schema import METADATA
-from escrow_monitor.records.seal_keys import new_key, read_key
 from tests.history.history_house import House, open_house
 from tests.history.history_laws import Breach, Owed, Story, breaches
 from tests.history.history_script import BANKS, BEGINS, CHANNELS, Script, script_of

@@ -24,12 +24,12 @@ from typing import Any
 from alerts.alert import FeedEntry, Severity, Status, TransitionKind
 from escrow_monitor.clock import SystemClock
 from escrow_monitor.domain.accounts import BalanceKind
-from escrow_monitor.records import audit
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.alerts.deliveries import counts
+from escrow_monitor.records.bank.readings import readings
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.deliveries import counts
+from escrow_monitor.records.evidence import audit
 from escrow_monitor.records.nodes import last_beats
-from escrow_monitor.records.readings import readings
 from escrow_monitor.records.runs import Outcome, Run, recent
 from escrow_monitor.settings import load_settings
 from escrow_monitor.wiring import App

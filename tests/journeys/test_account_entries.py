@@ -15,9 +15,9 @@ from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.statements import Entry, Statement, StatementKind, account_digest, numbered
 from escrow_monitor.records.accounts import save_accounts, save_institutions
+from escrow_monitor.records.bank.pulls import PullRecord, record_pulls
+from escrow_monitor.records.bank.statements import record_statements
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.pulls import PullRecord, record_pulls
-from escrow_monitor.records.statements import record_statements
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 ESCROW = Account(

@@ -15,10 +15,10 @@ from journey_browser import served
 
 from alerts.alert import Severity, Why
 from escrow_monitor.domain.permissions import UserRole
-from escrow_monitor.records import sessions, users
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.bulk import run
 from escrow_monitor.records.database import Database
+from escrow_monitor.records.people import sessions, users
 from escrow_monitor.web.app import create_app
 from escrow_monitor.web.guard import COOKIE
 from tests.web.web_world import NOW, World, alert_key

@@ -13,7 +13,7 @@ from journey_command import Said, here, run
 
 from escrow_monitor.clock import ZONE
 from escrow_monitor.domain.money import Money
-from escrow_monitor.records.cases import SeenRefund, note_seen
+from escrow_monitor.records.contracts.cases import SeenRefund, note_seen
 from escrow_monitor.records.database import Database
 
 USCC = "91110000600037341L"

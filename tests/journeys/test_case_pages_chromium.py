@@ -17,14 +17,16 @@ from escrow_monitor.actions.import_files import import_file
 from escrow_monitor.domain.matching import BankLine, Expected, ExpectedKind
 from escrow_monitor.domain.permissions import UserRole
 from escrow_monitor.policies import load_policies
-from escrow_monitor.records import case_book, contract_sums, sessions, users
 from escrow_monitor.records.accounts import accounts
+from escrow_monitor.records.bank.statements import record_statements
 from escrow_monitor.records.bulk import fetch
+from escrow_monitor.records.contracts import case_book
+from escrow_monitor.records.contracts import sums as contract_sums
+from escrow_monitor.records.contracts.refund_claims import record_refund_claims
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.match_decisions import match_of
-from escrow_monitor.records.matching import match_institutions, record_items
-from escrow_monitor.records.refund_claims import record_refund_claims
-from escrow_monitor.records.statements import record_statements
+from escrow_monitor.records.matching.decisions import match_of
+from escrow_monitor.records.matching.matching import match_institutions, record_items
+from escrow_monitor.records.people import sessions, users
 from escrow_monitor.rounds.reconcile import MATCH_POLICY, reconcile_asked, reconcile_institutions
 from escrow_monitor.rounds.signals import Patience
 from escrow_monitor.sandbox.city.city import City

@@ -20,7 +20,7 @@ from journey_command import Said, here
 from alerts.alert import AlertKey, Clear, Signal
 from alerts.testing import signal_of
 from escrow_monitor.clock import FixedClock
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.settings import load_settings
 from escrow_monitor.wiring import App, assembled
 from tests.alerts.platforms import Dingtalk, Feishu, Reply, Wall, Wecom, nobody, platform

@@ -30,8 +30,9 @@ import pytest
 from sqlalchemy import text
 
 from escrow_monitor.clock import FixedClock
-from escrow_monitor.records import audit, runs
+from escrow_monitor.records import runs
 from escrow_monitor.records.database import Database, Session
+from escrow_monitor.records.evidence import audit
 from escrow_monitor.records.schema import METADATA
 from escrow_monitor.settings import load_settings
 from escrow_monitor.wiring import assembled

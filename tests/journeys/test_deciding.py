@@ -10,7 +10,7 @@ from journey_command import Said, here
 
 from alerts.alert import Severity
 from alerts.testing import key_of, signal_of
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.database import Database
 
 

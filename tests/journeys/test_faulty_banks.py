@@ -22,10 +22,10 @@ import pytest
 from escrow_monitor.clock import ZONE
 from escrow_monitor.domain.accounts import BalanceKind, Reading
 from escrow_monitor.records.accounts import save_accounts, save_institutions
+from escrow_monitor.records.bank.coverage import coverage
+from escrow_monitor.records.bank.readings import readings
 from escrow_monitor.records.bulk import run
-from escrow_monitor.records.coverage import coverage
 from escrow_monitor.records.positions import checked_accounts
-from escrow_monitor.records.readings import readings
 from escrow_monitor.sandbox.banks import SandboxBanks
 from escrow_monitor.sandbox.district import District, last_closed_day, replay_district
 from escrow_monitor.settings import load_settings

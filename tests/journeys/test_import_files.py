@@ -22,13 +22,13 @@ from escrow_monitor.actions.import_columns import COLUMNS, NEEDED, WORDS, templa
 from escrow_monitor.actions.import_files import Imported, import_file
 from escrow_monitor.actions.import_kinds import KINDS
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records import audit
 from escrow_monitor.records.bulk import fetch
 from escrow_monitor.records.bulk import run as query
-from escrow_monitor.records.contract_sums import contract_sums
-from escrow_monitor.records.contracts import contracts
+from escrow_monitor.records.contracts.contracts import contracts
+from escrow_monitor.records.contracts.lessons import lessons
+from escrow_monitor.records.contracts.sums import contract_sums
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.lessons import lessons
+from escrow_monitor.records.evidence import audit
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 MIDNIGHT, MORNING = datetime(2026, 3, 2), datetime(2026, 3, 1, 8, 30)  # noqa: DTZ001 - a sheet knows no zone

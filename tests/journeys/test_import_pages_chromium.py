@@ -16,8 +16,8 @@ from journey_browser import served
 from escrow_monitor.clock import SystemClock
 from escrow_monitor.domain.permissions import UserRole
 from escrow_monitor.policies import load_policies
-from escrow_monitor.records import sessions, users
 from escrow_monitor.records.database import Database
+from escrow_monitor.records.people import sessions, users
 from escrow_monitor.web.app import create_app
 from escrow_monitor.web.guard import COOKIE
 from escrow_monitor.web.ports import LawFolder

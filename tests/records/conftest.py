@@ -11,8 +11,8 @@ from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.statements import Entry, Statement, StatementKind, numbered
 from escrow_monitor.records.accounts import save_accounts, save_institutions
+from escrow_monitor.records.bank.pulls import PullRecord
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.pulls import PullRecord
 
 NOW = datetime(2026, 11, 20, 8, 0, 13, 250_000, tzinfo=UTC)
 INSTITUTIONS = tuple(

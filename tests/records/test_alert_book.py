@@ -9,9 +9,9 @@ import pytest
 
 from alerts.alert import Status
 from alerts.testing import START, AlertBookSuite, clear_of, key_of, signal_of
-from escrow_monitor.records import audit
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.database import Database
+from escrow_monitor.records.evidence import audit
 
 
 class TestRecordsAlertBook(AlertBookSuite):

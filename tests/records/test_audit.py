@@ -11,12 +11,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from alerts.testing import START, key_of, signal_of
 from escrow_monitor.errors import DatabaseError
-from escrow_monitor.records import audit, seals
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.bulk import from_json
-from escrow_monitor.records.chain import KEY_KIND, by_of, hasher
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.seal_keys import SealKey, new_key, read_key
+from escrow_monitor.records.evidence import audit, seals
+from escrow_monitor.records.evidence.chain import KEY_KIND, by_of, hasher
+from escrow_monitor.records.evidence.seal_keys import SealKey, new_key, read_key
 
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 DAY = date(2026, 11, 21)

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from escrow_monitor.records import audit, seals
-from escrow_monitor.records.audit_export import Exported, export_lines, verify_export
-from escrow_monitor.records.chain import ALGORITHMS, canonical_entry, head_after
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.seal_keys import SealKey, new_key, read_key
+from escrow_monitor.records.evidence import audit, seals
+from escrow_monitor.records.evidence.chain import ALGORITHMS, canonical_entry, head_after
+from escrow_monitor.records.evidence.export import Exported, export_lines, verify_export
+from escrow_monitor.records.evidence.seal_keys import SealKey, new_key, read_key
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "verify_audit.py"
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)

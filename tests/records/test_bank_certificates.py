@@ -9,7 +9,7 @@ import pytest
 
 from escrow_monitor.domain.certificates import Certificate, CertificateRole
 from escrow_monitor.errors import DatabaseError
-from escrow_monitor.records.bank_certificates import note_certificate, seen_certificates
+from escrow_monitor.records.bank.certificates import note_certificate, seen_certificates
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.health import server, try_write
 from escrow_monitor.records.nodes import last_beats

@@ -9,11 +9,11 @@ import pytest
 from escrow_monitor.domain.accounts import BalanceKind, Reading
 from escrow_monitor.domain.positions import BalanceBreak
 from escrow_monitor.domain.statements import Statement
-from escrow_monitor.records.breaks import break_counts
+from escrow_monitor.records.bank.breaks import break_counts
+from escrow_monitor.records.bank.pulls import record_pulls
+from escrow_monitor.records.bank.statements import record_statements
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.positions import positions_due
-from escrow_monitor.records.pulls import record_pulls
-from escrow_monitor.records.statements import record_statements
 from tests.records.conftest import ACCOUNTS, NOW, pull_of, reading_of, statement_of
 
 MON, TUE = date(2026, 11, 9), date(2026, 11, 10)

@@ -21,19 +21,21 @@ from escrow_monitor.domain.policy import PolicyBook
 from escrow_monitor.domain.refund_quote import Quote
 from escrow_monitor.errors import DatabaseError, EscrowMonitorError
 from escrow_monitor.policies import load_policies
-from escrow_monitor.records import audit, case_book, cases, contract_sums
 from escrow_monitor.records.accounts import save_institutions
 from escrow_monitor.records.bulk import fetch, run
-from escrow_monitor.records.cases import SeenRefund
-from escrow_monitor.records.charges import save_charges
-from escrow_monitor.records.contracts import save_contracts
+from escrow_monitor.records.contracts import case_book, cases
+from escrow_monitor.records.contracts import sums as contract_sums
+from escrow_monitor.records.contracts.cases import SeenRefund
+from escrow_monitor.records.contracts.charges import save_charges
+from escrow_monitor.records.contracts.contracts import save_contracts
+from escrow_monitor.records.contracts.ledgers import every_ledger, ledgers
+from escrow_monitor.records.contracts.lessons import save_lessons
+from escrow_monitor.records.contracts.refund_claims import record_refund_claims
+from escrow_monitor.records.contracts.refunds import refunds
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.documents import raw_document
+from escrow_monitor.records.evidence import audit
 from escrow_monitor.records.figures import figures
-from escrow_monitor.records.ledgers import every_ledger, ledgers
-from escrow_monitor.records.lessons import save_lessons
-from escrow_monitor.records.refund_claims import record_refund_claims
-from escrow_monitor.records.refunds import refunds
 from escrow_monitor.rounds.silent_refunds import deem_silent_refunds
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)

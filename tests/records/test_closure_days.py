@@ -25,11 +25,13 @@ from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.notices import NoticeKind
 from escrow_monitor.domain.statements import Statement, account_digest
 from escrow_monitor.policies import load_policies
-from escrow_monitor.records import charges, complaints, contract_laws, contracts, lessons, notices, refund_claims
+from escrow_monitor.records import complaints, notices
 from escrow_monitor.records.accounts import save_accounts, save_institutions
+from escrow_monitor.records.bank.links import register_accounts
+from escrow_monitor.records.bank.statements import record_statements
 from escrow_monitor.records.bulk import run
-from escrow_monitor.records.closure_blobs import ROWS, pack, unpack
-from escrow_monitor.records.closure_days import (
+from escrow_monitor.records.closure.blobs import ROWS, pack, unpack
+from escrow_monitor.records.closure.days import (
     Counts,
     DaysNotKept,
     bring_up,
@@ -38,12 +40,12 @@ from escrow_monitor.records.closure_days import (
     stored_peers,
     stored_series,
 )
-from escrow_monitor.records.closure_frame import NEVER
-from escrow_monitor.records.contract_sums import kept_up
+from escrow_monitor.records.closure.frame import NEVER
+from escrow_monitor.records.contracts import charges, contracts, lessons, refund_claims
+from escrow_monitor.records.contracts import laws as contract_laws
+from escrow_monitor.records.contracts.refunds import remove_refunds, save_refunds
+from escrow_monitor.records.contracts.sums import kept_up
 from escrow_monitor.records.database import Database, Session
-from escrow_monitor.records.links import register_accounts
-from escrow_monitor.records.refunds import remove_refunds, save_refunds
-from escrow_monitor.records.statements import record_statements
 from escrow_monitor.rounds.reconcile import reconcile_institutions
 from escrow_monitor.rounds.signals import Patience
 from escrow_monitor.sandbox.city.city import City

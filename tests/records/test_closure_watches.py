@@ -10,7 +10,7 @@ from escrow_monitor.domain.findings import Level
 from escrow_monitor.domain.institutions import Institution, InstitutionStatus
 from escrow_monitor.domain.money import Money
 from escrow_monitor.records.accounts import save_institutions
-from escrow_monitor.records.closure_watches import (
+from escrow_monitor.records.closure.watches import (
     Judged,
     closure_standing,
     closure_states,

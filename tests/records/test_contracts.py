@@ -29,9 +29,11 @@ from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.money import MINOR_UNITS_MAX, Money
 from escrow_monitor.domain.obligation import charges_by_month, contribution, obligation, period_fees, scheduled
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records import charges, contract_laws, contract_sums, contracts, lessons, refunds
 from escrow_monitor.records.accounts import save_institutions
 from escrow_monitor.records.bulk import fetch, run
+from escrow_monitor.records.contracts import charges, contracts, lessons, refunds
+from escrow_monitor.records.contracts import laws as contract_laws
+from escrow_monitor.records.contracts import sums as contract_sums
 from escrow_monitor.records.database import Database
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)

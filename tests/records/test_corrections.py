@@ -15,13 +15,13 @@ from sqlmodel import Session
 
 from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.statements import RefusalReason, Statement, StatementKind
-from escrow_monitor.records import audit
-from escrow_monitor.records.corrections import AUDIT_KIND, corrections
-from escrow_monitor.records.coverage import DayState, GapReason, coverage, days
+from escrow_monitor.records.bank.corrections import AUDIT_KIND, corrections
+from escrow_monitor.records.bank.coverage import DayState, GapReason, coverage, days
+from escrow_monitor.records.bank.readings import readings
+from escrow_monitor.records.bank.statement_files import FileOutcome, FileResult
+from escrow_monitor.records.bank.statements import entries, record_statements
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.readings import readings
-from escrow_monitor.records.statement_files import FileOutcome, FileResult
-from escrow_monitor.records.statements import entries, record_statements
+from escrow_monitor.records.evidence import audit
 from tests.records.conftest import NOW, statement_of
 from tests.records.test_readings import position
 from tests.records.test_statements import FRI, MON, NEXT_MON, SAT, THU, TUE, WED, load, reasons, refresh

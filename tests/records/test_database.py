@@ -87,7 +87,7 @@ def test_a_reading_session_cannot_write(database: Database) -> None:
 
 
 def test_the_feed_and_the_audit_chain_refuse_changes(database: Database) -> None:
-    from escrow_monitor.records import audit
+    from escrow_monitor.records.evidence import audit
 
     with database.write() as session:
         audit.append(session, kind="test", actor="test", payload={"n": 1}, now=NOW)

@@ -17,13 +17,13 @@ from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.policy import PolicyBook
 from escrow_monitor.policies import load_policies
 from escrow_monitor.records.accounts import save_institutions
-from escrow_monitor.records.charges import save_charges
-from escrow_monitor.records.contract_sums import kept_up
-from escrow_monitor.records.contracts import save_contracts
+from escrow_monitor.records.contracts.charges import save_charges
+from escrow_monitor.records.contracts.contracts import save_contracts
+from escrow_monitor.records.contracts.fee_caps import fee_cap_facts
+from escrow_monitor.records.contracts.lessons import save_lessons
+from escrow_monitor.records.contracts.refunds import save_refunds
+from escrow_monitor.records.contracts.sums import kept_up
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.fee_caps import fee_cap_facts
-from escrow_monitor.records.lessons import save_lessons
-from escrow_monitor.records.refunds import save_refunds
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 20)

@@ -9,11 +9,11 @@ from alerts.testing import key_of, signal_of
 from escrow_monitor.domain.figures import Figures
 from escrow_monitor.domain.findings import Standing
 from escrow_monitor.records import runs
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.bank.pulls import record_pulls
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.figures import figures
 from escrow_monitor.records.positions import AccountStanding, save_standings
-from escrow_monitor.records.pulls import record_pulls
 from tests.records.conftest import ACCOUNTS, NOW, pull_of, reading_of
 
 

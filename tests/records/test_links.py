@@ -18,10 +18,10 @@ from escrow_monitor.domain.positions import Position
 from escrow_monitor.domain.reversals import link_reversals
 from escrow_monitor.domain.statements import Entry, Statement, StatementKind, account_digest, numbered
 from escrow_monitor.records.accounts import lock_states
+from escrow_monitor.records.bank.links import entry_links, register_accounts, unclear_reversals
+from escrow_monitor.records.bank.statements import record_statements, stored_entries
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.links import entry_links, register_accounts, unclear_reversals
 from escrow_monitor.records.positions import positions_due
-from escrow_monitor.records.statements import record_statements, stored_entries
 from tests.records.conftest import ACCOUNTS, NOW, statement_of
 
 MON = date(2026, 11, 2)

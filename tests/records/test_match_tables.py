@@ -25,9 +25,9 @@ from escrow_monitor.domain.matching import (
     break_id,
     match,
 )
-from escrow_monitor.records import audit
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.match_decisions import (
+from escrow_monitor.records.evidence import audit
+from escrow_monitor.records.matching.decisions import (
     match_by_hand,
     match_of,
     matches_of,
@@ -35,7 +35,13 @@ from escrow_monitor.records.match_decisions import (
     proposals_for,
     unmatch,
 )
-from escrow_monitor.records.matching import match_all, match_institutions, match_new, record_items, withdraw_items
+from escrow_monitor.records.matching.matching import (
+    match_all,
+    match_institutions,
+    match_new,
+    record_items,
+    withdraw_items,
+)
 from tests.records.conftest import NOW
 
 MON = date(2026, 11, 2)

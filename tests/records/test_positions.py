@@ -6,6 +6,8 @@ from datetime import date, timedelta
 
 from escrow_monitor.domain.accounts import Missing, Unknown
 from escrow_monitor.domain.findings import Level, Standing
+from escrow_monitor.records.bank.pulls import record_pulls
+from escrow_monitor.records.bank.statements import record_statements
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.positions import (
     AccountStanding,
@@ -15,8 +17,6 @@ from escrow_monitor.records.positions import (
     save_standings,
     standing_counts,
 )
-from escrow_monitor.records.pulls import record_pulls
-from escrow_monitor.records.statements import record_statements
 from tests.records.conftest import ACCOUNTS, NOW, pull_of, reading_of, statement_of
 
 HOUR = timedelta(hours=1)

@@ -10,11 +10,11 @@ import pytest
 from escrow_monitor.domain.accounts import AccountStatus, BalanceKind, Known
 from escrow_monitor.domain.positions import Position
 from escrow_monitor.domain.statements import Refusal, RefusalReason
+from escrow_monitor.records.bank.pulls import PullRecord, PullsRecorded, bank_answers, pull_requests, record_pulls
+from escrow_monitor.records.bank.readings import readings
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.documents import raw_document
 from escrow_monitor.records.positions import positions_due
-from escrow_monitor.records.pulls import PullRecord, PullsRecorded, bank_answers, pull_requests, record_pulls
-from escrow_monitor.records.readings import readings
 from tests.records.conftest import ACCOUNTS, NOW, pull_of, reading_of, statement_of
 
 TIMEOUT = Refusal(reason=RefusalReason.TIMEOUT, where="/v1/accounts/ext-0", field=None, detail="no answer in 20 s")

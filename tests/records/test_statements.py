@@ -12,10 +12,9 @@ from sqlalchemy import text
 
 from escrow_monitor.domain.statements import Refusal, RefusalReason, Statement, StatementKind
 from escrow_monitor.records.accounts import account
-from escrow_monitor.records.coverage import AccountCoverage, GapsRefreshed, coverage, refresh_gaps
-from escrow_monitor.records.database import Database
-from escrow_monitor.records.readings import readings
-from escrow_monitor.records.statement_files import (
+from escrow_monitor.records.bank.coverage import AccountCoverage, GapsRefreshed, coverage, refresh_gaps
+from escrow_monitor.records.bank.readings import readings
+from escrow_monitor.records.bank.statement_files import (
     FileOutcome,
     FileResult,
     Registration,
@@ -24,7 +23,8 @@ from escrow_monitor.records.statement_files import (
     refuse_file,
     settled_files,
 )
-from escrow_monitor.records.statements import entries, record_statements
+from escrow_monitor.records.bank.statements import entries, record_statements
+from escrow_monitor.records.database import Database
 from tests.records.conftest import ACCOUNTS, NOW, statement_of
 from tests.records.test_readings import position
 

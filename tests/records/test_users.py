@@ -17,10 +17,16 @@ from escrow_monitor.actions.sign_in import From, NotWelcome, Refused, Welcome, s
 from escrow_monitor.domain.permissions import ROLES, SCOPES, Permission, UserRole, of_role, of_scopes
 from escrow_monitor.domain.visibility import Visible
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records import audit, sessions, sign_in_tries, users
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.sessions import IDLE, LASTS
-from escrow_monitor.records.sign_in_tries import ADDRESS_FAILURES_FREE, LOCKED_MAX, NAME_FAILURES_FREE, locked_for
+from escrow_monitor.records.evidence import audit
+from escrow_monitor.records.people import sessions, sign_in_tries, users
+from escrow_monitor.records.people.sessions import IDLE, LASTS
+from escrow_monitor.records.people.sign_in_tries import (
+    ADDRESS_FAILURES_FREE,
+    LOCKED_MAX,
+    NAME_FAILURES_FREE,
+    locked_for,
+)
 from escrow_monitor.records.visible import may_see
 from tests.records.conftest import INSTITUTIONS, NOW
 

@@ -10,11 +10,13 @@ from sqlmodel import Session
 
 from alerts.delivery import Attempt, AttemptOutcome, Dead, Delivered, Delivery, Later
 from alerts.testing import key_of, signal_of
-from escrow_monitor.records import deliveries, keys, nodes, runs
-from escrow_monitor.records.alert_book import RecordsAlertBook
-from escrow_monitor.records.bank_turns import Turn, free_turns, give_turn_back, keep_turn, take_turn
+from escrow_monitor.records import nodes, runs
+from escrow_monitor.records.alerts import deliveries
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.alerts.deliveries import DeliveryCounts
+from escrow_monitor.records.bank.turns import Turn, free_turns, give_turn_back, keep_turn, take_turn
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.deliveries import DeliveryCounts
+from escrow_monitor.records.people import keys
 from escrow_monitor.records.runs import AlreadyDone, Begun, Outcome
 
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)

@@ -16,9 +16,10 @@ from alerts.channels.webhook import WebhookChannel
 from alerts.feeds.item import feed_item
 from alerts.testing import key_of, signal_of
 from escrow_monitor.actions import resend_deliveries
-from escrow_monitor.records import audit, deliveries
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts import deliveries
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.database import Database
+from escrow_monitor.records.evidence import audit
 from escrow_monitor.rounds.deliver_alerts import deliver_alerts
 from escrow_monitor.rounds.signals import Patience
 from escrow_monitor.rounds.watch_controls import Watched, watch_controls

@@ -17,16 +17,16 @@ from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.policy import PolicyBook
 from escrow_monitor.policies import load_policies
 from escrow_monitor.records.accounts import save_accounts, save_institutions
+from escrow_monitor.records.bank.pulls import PullRecord, record_pulls
 from escrow_monitor.records.bulk import from_json
 from escrow_monitor.records.bulk import run as query
-from escrow_monitor.records.charges import save_charges
-from escrow_monitor.records.contract_laws import law_version
-from escrow_monitor.records.contract_sums import day_of_sums, kept_up, recompute
-from escrow_monitor.records.contracts import save_contracts
+from escrow_monitor.records.contracts.charges import save_charges
+from escrow_monitor.records.contracts.contracts import save_contracts
+from escrow_monitor.records.contracts.laws import law_version
+from escrow_monitor.records.contracts.lessons import save_lessons
+from escrow_monitor.records.contracts.refunds import save_refunds
+from escrow_monitor.records.contracts.sums import day_of_sums, kept_up, recompute
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.lessons import save_lessons
-from escrow_monitor.records.pulls import PullRecord, record_pulls
-from escrow_monitor.records.refunds import save_refunds
 from escrow_monitor.rounds.check_balances import check_balances
 from escrow_monitor.rounds.contract_days import bring_to_today
 from escrow_monitor.rounds.report import Report

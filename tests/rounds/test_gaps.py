@@ -18,10 +18,10 @@ from escrow_monitor.domain.policy import PolicyBook, parse_pack
 from escrow_monitor.domain.statements import Refusal, RefusalReason, Statement
 from escrow_monitor.policies import load_policies
 from escrow_monitor.records.accounts import save_accounts, save_institutions
-from escrow_monitor.records.alert_book import RecordsAlertBook
-from escrow_monitor.records.coverage import ASKED_DAYS_BACK_MAX, OpenGap, coverage
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.bank.coverage import ASKED_DAYS_BACK_MAX, OpenGap, coverage
+from escrow_monitor.records.bank.statements import record_statements
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.statements import record_statements
 from escrow_monitor.rounds.check_balances import check_balances, find_gaps
 from escrow_monitor.rounds.pull_balances import pull_balances, statements_from
 from escrow_monitor.rounds.signals import Patience

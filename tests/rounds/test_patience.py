@@ -12,10 +12,10 @@ from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.policy import PolicyBook, parse_pack
 from escrow_monitor.policies import load_policies
 from escrow_monitor.records.accounts import save_accounts, save_institutions
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.bank.pulls import PullRecord, record_pulls
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.pulls import PullRecord, record_pulls
-from escrow_monitor.records.reconciliations import ReconciliationStateRow, due_institutions
+from escrow_monitor.records.reconciliation.reconciliations import ReconciliationStateRow, due_institutions
 from escrow_monitor.rounds.check_balances import check_balances
 from escrow_monitor.rounds.signals import Patience
 

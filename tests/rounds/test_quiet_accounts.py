@@ -20,10 +20,10 @@ from escrow_monitor.domain.policy import Pack, PolicyBook, parse_pack
 from escrow_monitor.domain.statements import Refusal, RefusalReason, Statement
 from escrow_monitor.policies import load_policies
 from escrow_monitor.records.accounts import save_accounts, save_institutions
+from escrow_monitor.records.bank.pulls import PullRecord, record_pulls
+from escrow_monitor.records.bank.statements import record_statements
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.positions import pass_quiet
-from escrow_monitor.records.pulls import PullRecord, record_pulls
-from escrow_monitor.records.statements import record_statements
 from escrow_monitor.rounds.check_balances import check_balances, find_gaps
 from escrow_monitor.rounds.report import Report
 from escrow_monitor.rounds.signals import Patience

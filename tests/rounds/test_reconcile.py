@@ -27,14 +27,15 @@ from escrow_monitor.domain.policy import PolicyBook
 from escrow_monitor.domain.statements import Entry, Statement, StatementKind, account_digest, numbered
 from escrow_monitor.errors import UsageError
 from escrow_monitor.policies import load_policies
-from escrow_monitor.records import audit
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.bank.statements import record_statements
 from escrow_monitor.records.bulk import run
-from escrow_monitor.records.case_book import case
-from escrow_monitor.records.contract_sums import contract_sums
+from escrow_monitor.records.contracts.case_book import case
+from escrow_monitor.records.contracts.ledgers import ledgers
+from escrow_monitor.records.contracts.sums import contract_sums
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.ledgers import ledgers
-from escrow_monitor.records.reconciliations import (
+from escrow_monitor.records.evidence import audit
+from escrow_monitor.records.reconciliation.reconciliations import (
     AskedState,
     StoredReconciliation,
     asked,
@@ -42,7 +43,6 @@ from escrow_monitor.records.reconciliations import (
     history,
     newest,
 )
-from escrow_monitor.records.statements import record_statements
 from escrow_monitor.rounds.reconcile import Reconciled, reconcile, reconcile_asked, reconcile_institutions
 from escrow_monitor.rounds.report import Outcome, Report
 from escrow_monitor.rounds.signals import Patience

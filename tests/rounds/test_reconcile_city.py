@@ -9,9 +9,9 @@ import pytest
 
 from escrow_monitor.actions.import_files import import_file
 from escrow_monitor.policies import load_policies
+from escrow_monitor.records.bank.statements import record_statements
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.reconciliations import by_numbers
-from escrow_monitor.records.statements import record_statements
+from escrow_monitor.records.reconciliation.reconciliations import by_numbers
 from escrow_monitor.rounds.reconcile import reconcile_institutions
 from escrow_monitor.rounds.signals import Patience
 from escrow_monitor.sandbox.city.city import City

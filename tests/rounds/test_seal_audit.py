@@ -11,13 +11,13 @@ import pytest
 from escrow_monitor.clock import FixedClock
 from escrow_monitor.domain.statements import Refusal, RefusalReason
 from escrow_monitor.errors import ConfigurationError, UsageError
-from escrow_monitor.records import audit, seals
 from escrow_monitor.records.accounts import save_accounts, save_institutions
-from escrow_monitor.records.audit import AuditRecord
+from escrow_monitor.records.bank.statement_files import record_file, refuse_file
 from escrow_monitor.records.database import Database
+from escrow_monitor.records.evidence import audit, seals
+from escrow_monitor.records.evidence.audit import AuditRecord
+from escrow_monitor.records.evidence.seal_keys import new_key
 from escrow_monitor.records.policy_notes import note_policies
-from escrow_monitor.records.seal_keys import new_key
-from escrow_monitor.records.statement_files import record_file, refuse_file
 from escrow_monitor.rounds.perform import perform
 from escrow_monitor.rounds.report import Outcome, Report
 from escrow_monitor.settings import load_settings

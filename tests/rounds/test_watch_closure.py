@@ -14,10 +14,10 @@ from escrow_monitor.actions.import_files import import_file
 from escrow_monitor.domain.closure.index import shipped_model
 from escrow_monitor.errors import UsageError
 from escrow_monitor.policies import load_policies
-from escrow_monitor.records.alert_book import RecordsAlertBook
-from escrow_monitor.records.closure_watches import closure_standing, closure_states, outlook_history
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.bank.statements import record_statements
+from escrow_monitor.records.closure.watches import closure_standing, closure_states, outlook_history
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.statements import record_statements
 from escrow_monitor.rounds.report import Outcome, Report
 from escrow_monitor.rounds.signals import Patience
 from escrow_monitor.rounds.watch_closure import watch_closure

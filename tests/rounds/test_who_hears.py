@@ -24,12 +24,13 @@ from escrow_monitor.domain.calendar import calendar_for
 from escrow_monitor.domain.institutions import Institution, InstitutionStatus
 from escrow_monitor.domain.working_time import working_time_after
 from escrow_monitor.errors import ConfigurationError, UsageError
-from escrow_monitor.records import audit, deliveries
 from escrow_monitor.records.accounts import save_institutions
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts import deliveries
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.alerts.routes import HeldBack, held_back
+from escrow_monitor.records.alerts.silences import silences
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.routes import HeldBack, held_back
-from escrow_monitor.records.silences import silences
+from escrow_monitor.records.evidence import audit
 from escrow_monitor.rounds.deliver_alerts import deliver_alerts
 from escrow_monitor.rounds.who_hears import Routing, routing_of
 from escrow_monitor.settings import load_settings

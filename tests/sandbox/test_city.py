@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from escrow_monitor.actions.import_files import import_file
-from escrow_monitor.records.contract_sums import contract_sums
+from escrow_monitor.records.contracts.sums import contract_sums
 from escrow_monitor.records.database import Database
 from escrow_monitor.sandbox.city.city import City
 from escrow_monitor.sandbox.city.courses import COURSES, HEALTHY, Ending, forces_at

@@ -21,8 +21,8 @@ from escrow_monitor.domain.accounts import AccountStatus, BalanceKind
 from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.statements import RefusalReason
 from escrow_monitor.records.accounts import save_accounts, save_institutions
+from escrow_monitor.records.bank.readings import readings
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.readings import readings
 from escrow_monitor.rounds.pull_balances import pull_balances
 from escrow_monitor.sandbox.banks import SandboxBanks
 from escrow_monitor.sandbox.dialects.cmb_clouddc import GARBAGE, CmbCloudDcDialect, Garbage

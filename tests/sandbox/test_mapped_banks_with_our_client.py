@@ -17,8 +17,8 @@ from escrow_monitor.clock import FixedClock
 from escrow_monitor.domain.accounts import BalanceKind
 from escrow_monitor.domain.statements import RefusalReason
 from escrow_monitor.records.accounts import save_accounts
+from escrow_monitor.records.bank.readings import readings
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.readings import readings
 from escrow_monitor.rounds.pull_balances import pull_balances
 from escrow_monitor.sandbox.banks import SandboxBanks
 from escrow_monitor.sandbox.dialects import json_bank, xml_bank

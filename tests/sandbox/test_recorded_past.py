@@ -19,8 +19,8 @@ from escrow_monitor.domain.institutions import InstitutionStatus
 from escrow_monitor.errors import UsageError
 from escrow_monitor.policies import load_policies
 from escrow_monitor.records.accounts import institutions, save_institutions
+from escrow_monitor.records.bank.statements import record_statements
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.statements import record_statements
 from escrow_monitor.sandbox.city.city import City
 from escrow_monitor.sandbox.city.export import KINDS, statements, write_files
 from escrow_monitor.sandbox.city.plans import CitySettings

@@ -17,11 +17,12 @@ import escrow_monitor.domain.rules as rules
 from alerts.alert import DecisionKind, FeedEntry, Figure, Severity, Signal, Why
 from alerts.routing import Silence
 from escrow_monitor.domain.permissions import UserRole
-from escrow_monitor.records import audit, keys, sessions, users
-from escrow_monitor.records import silences as silence_records
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts import silences as silence_records
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.bulk import run
 from escrow_monitor.records.database import Database
+from escrow_monitor.records.evidence import audit
+from escrow_monitor.records.people import keys, sessions, users
 from escrow_monitor.web.app import create_app
 from escrow_monitor.web.console.alert import _TOLD_OTHERWISE
 from escrow_monitor.web.console.words import WORDS

@@ -17,9 +17,9 @@ from escrow_monitor.domain.contracts import Contract
 from escrow_monitor.domain.findings import Level, Standing
 from escrow_monitor.domain.institutions import Institution, InstitutionKind, InstitutionStatus
 from escrow_monitor.domain.money import Money
-from escrow_monitor.records import contract_sums
 from escrow_monitor.records.accounts import save_accounts, save_institutions
-from escrow_monitor.records.contracts import save_contracts
+from escrow_monitor.records.contracts import sums as contract_sums
+from escrow_monitor.records.contracts.contracts import save_contracts
 from escrow_monitor.records.database import Database
 from escrow_monitor.web.api.taken import BODY_BYTES_MAX
 from escrow_monitor.web.app import create_app

@@ -17,9 +17,9 @@ from fastapi.routing import iter_route_contexts
 from alerts.alert import AlertKey, Severity, Signal, Why
 from escrow_monitor.domain.findings import Level, Standing
 from escrow_monitor.domain.statements import RefusalReason
-from escrow_monitor.records import keys
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.database import Database
+from escrow_monitor.records.people import keys
 from escrow_monitor.rounds import ROUNDS as ALL_ROUNDS
 from escrow_monitor.web.app import create_app
 from escrow_monitor.web.console.pages import STATIC

@@ -9,13 +9,14 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from escrow_monitor.records import audit, audit_search
-from escrow_monitor.records.audit_export import verify_export
-from escrow_monitor.records.audit_search import AskedAudit
-from escrow_monitor.records.chain import Fault
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.seal_keys import new_key, read_key
-from escrow_monitor.records.seals import put_seal
+from escrow_monitor.records.evidence import audit
+from escrow_monitor.records.evidence import search as audit_search
+from escrow_monitor.records.evidence.chain import Fault
+from escrow_monitor.records.evidence.export import verify_export
+from escrow_monitor.records.evidence.seal_keys import new_key, read_key
+from escrow_monitor.records.evidence.seals import put_seal
+from escrow_monitor.records.evidence.search import AskedAudit
 from escrow_monitor.web.console.words import WORDS
 from tests.web.test_web_pages import Page
 from tests.web.web_world import NOW, Site, World, uscc

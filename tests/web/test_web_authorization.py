@@ -20,14 +20,15 @@ from escrow_monitor.domain.findings import Level, Standing
 from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.permissions import UserRole
-from escrow_monitor.records import contract_sums, keys, sessions, users
 from escrow_monitor.records.accounts import save_accounts, save_institutions
-from escrow_monitor.records.alert_book import RecordsAlertBook
-from escrow_monitor.records.charges import save_charges
-from escrow_monitor.records.contracts import save_contracts
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.contracts import sums as contract_sums
+from escrow_monitor.records.contracts.charges import save_charges
+from escrow_monitor.records.contracts.contracts import save_contracts
+from escrow_monitor.records.contracts.refund_claims import record_refund_claims
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.reconciliations import ask
-from escrow_monitor.records.refund_claims import record_refund_claims
+from escrow_monitor.records.people import keys, sessions, users
+from escrow_monitor.records.reconciliation.reconciliations import ask
 from escrow_monitor.web.csrf import token_of
 from escrow_monitor.web.guard import COOKIE
 from tests.web.web_world import HOME, Site, World, alert_key, bank, no, uscc

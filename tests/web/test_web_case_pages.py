@@ -17,14 +17,16 @@ from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.permissions import UserRole
 from escrow_monitor.domain.visibility import Visible
-from escrow_monitor.records import case_book, case_pages, contract_sums, sessions, users
 from escrow_monitor.records.accounts import save_institutions
-from escrow_monitor.records.case_pages import AskedCases
-from escrow_monitor.records.charges import save_charges
-from escrow_monitor.records.contracts import save_contracts
+from escrow_monitor.records.contracts import case_book, case_pages
+from escrow_monitor.records.contracts import sums as contract_sums
+from escrow_monitor.records.contracts.case_pages import AskedCases
+from escrow_monitor.records.contracts.charges import save_charges
+from escrow_monitor.records.contracts.contracts import save_contracts
+from escrow_monitor.records.contracts.lessons import save_lessons
+from escrow_monitor.records.contracts.refund_claims import record_refund_claims
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.lessons import save_lessons
-from escrow_monitor.records.refund_claims import record_refund_claims
+from escrow_monitor.records.people import sessions, users
 from escrow_monitor.web.console.cases import ORDER
 from escrow_monitor.web.console.uploads import parsed
 from escrow_monitor.web.console.words import WORDS

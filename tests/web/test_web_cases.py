@@ -11,11 +11,12 @@ import pytest
 
 from escrow_monitor.domain.contracts import Charge, Contract, Lesson, LessonStatus
 from escrow_monitor.domain.money import Money
-from escrow_monitor.records import audit, contract_sums
-from escrow_monitor.records.charges import save_charges
-from escrow_monitor.records.contracts import save_contracts
-from escrow_monitor.records.lessons import save_lessons
-from escrow_monitor.records.refund_claims import record_refund_claims
+from escrow_monitor.records.contracts import sums as contract_sums
+from escrow_monitor.records.contracts.charges import save_charges
+from escrow_monitor.records.contracts.contracts import save_contracts
+from escrow_monitor.records.contracts.lessons import save_lessons
+from escrow_monitor.records.contracts.refund_claims import record_refund_claims
+from escrow_monitor.records.evidence import audit
 from tests.web.web_world import Site, World, uscc
 
 TODAY = date(2026, 11, 20)
@@ -187,7 +188,7 @@ def test_the_statement_is_a_page_that_the_browser_may_show(cases: Site, lang: st
 
 
 def test_records_that_cannot_be_right_are_a_problem(cases: Site) -> None:
-    from escrow_monitor.records.cases import SeenRefund, note_seen
+    from escrow_monitor.records.contracts.cases import SeenRefund, note_seen
 
     with cases.world.database.write() as session:
         note_seen(session, [SeenRefund("TF-1", "m1", TODAY, Money(9_000_00, "CNY"))], now=cases.world.now)

@@ -14,9 +14,9 @@ import pytest
 
 from alerts.alert import Reason, alert_id_of
 from alerts.testing import key_of, signal_of
-from escrow_monitor.records import audit
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.database import Database
+from escrow_monitor.records.evidence import audit
 from tests.web.web_world import NOW, Site, World, alert_key
 
 ALERT = alert_id_of(alert_key(0, "floor"))

@@ -11,8 +11,9 @@ import pytest
 
 from alerts.delivery import Attempt, AttemptOutcome, Dead, Delivered, Later
 from alerts.routing import RouteReason, Waits, Withheld
-from escrow_monitor.records import audit, deliveries
-from escrow_monitor.records.routes import postpone, withhold
+from escrow_monitor.records.alerts import deliveries
+from escrow_monitor.records.alerts.routes import postpone, withhold
+from escrow_monitor.records.evidence import audit
 from tests.web.web_world import NOW, Site, World
 
 PATH = "/api/v1/deliveries"

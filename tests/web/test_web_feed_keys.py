@@ -10,7 +10,7 @@ from alerts.alert import Severity
 from alerts.feeds.filter import FeedFilter, filter_of
 from escrow_monitor.actions.api_keys import create_key
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records import keys
+from escrow_monitor.records.people import keys
 from tests.web.web_world import Site, World, uscc
 
 

@@ -15,8 +15,8 @@ import pytest
 from escrow_monitor.actions.import_columns import COLUMNS, template
 from escrow_monitor.actions.import_files import BadRow
 from escrow_monitor.actions.import_kinds import KINDS
-from escrow_monitor.records import audit
 from escrow_monitor.records.accounts import institution
+from escrow_monitor.records.evidence import audit
 from escrow_monitor.web.console import imports
 from escrow_monitor.web.console.imports import bad_views
 from escrow_monitor.web.console.imports_words import fault_in, reason_in

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from escrow_monitor.records.contracts import contract
+from escrow_monitor.records.contracts.contracts import contract
 from tests.web.web_world import Site, World
 
 ONE, OTHER = "91110000600037341L", "9144030071526726XG"

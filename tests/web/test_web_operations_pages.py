@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from escrow_monitor.records import deliveries, nodes, runs
-from escrow_monitor.records.alert_book import RecordsAlertBook
-from escrow_monitor.records.outbox_counts import queues
+from escrow_monitor.records import nodes, runs
+from escrow_monitor.records.alerts import deliveries
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.alerts.outbox_counts import queues
 from escrow_monitor.web.console.words import WORDS
 from tests.web.test_web_pages import said
 from tests.web.web_world import NOW, Site, World

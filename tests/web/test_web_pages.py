@@ -24,7 +24,7 @@ from escrow_monitor.domain.visibility import Visible
 from escrow_monitor.records import institution_pages
 from escrow_monitor.records.accounts import save_institutions
 from escrow_monitor.records.bulk import fetch, insert
-from escrow_monitor.records.closure_watches import Judged, save_judged
+from escrow_monitor.records.closure.watches import Judged, save_judged
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.institution_pages import AskedInstitutions
 from escrow_monitor.web.console import pages

@@ -16,9 +16,10 @@ from escrow_monitor.actions.change_policy import ChangeRefusal
 from escrow_monitor.domain.clauses import ClauseKind, Found
 from escrow_monitor.errors import UsageError
 from escrow_monitor.policies import load_policies
-from escrow_monitor.records import audit, keys
 from escrow_monitor.records.accounts import institutions
 from escrow_monitor.records.database import Database
+from escrow_monitor.records.evidence import audit
+from escrow_monitor.records.people import keys
 from escrow_monitor.records.policy_reach import alike, institution_counts
 from escrow_monitor.web.app import create_app
 from escrow_monitor.web.console.policies import reaches

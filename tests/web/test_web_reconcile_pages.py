@@ -17,19 +17,20 @@ from escrow_monitor.domain.permissions import UserRole
 from escrow_monitor.domain.reconciliation import Label
 from escrow_monitor.errors import EscrowMonitorError
 from escrow_monitor.policies import load_policies
-from escrow_monitor.records import audit, sessions, users
 from escrow_monitor.records.accounts import save_institutions
 from escrow_monitor.records.database import Database
-from escrow_monitor.records.match_decisions import match_of
-from escrow_monitor.records.matching import match_institutions, record_items
-from escrow_monitor.records.reconciliation_pages import (
+from escrow_monitor.records.evidence import audit
+from escrow_monitor.records.matching.decisions import match_of
+from escrow_monitor.records.matching.matching import match_institutions, record_items
+from escrow_monitor.records.people import sessions, users
+from escrow_monitor.records.reconciliation.pages import (
     AskedNewest,
     institutions_named,
     newest_lines,
     open_count,
     recently_asked,
 )
-from escrow_monitor.records.reconciliations import AskedState, asked, finish, progressed
+from escrow_monitor.records.reconciliation.reconciliations import AskedState, asked, finish, progressed
 from escrow_monitor.rounds.reconcile import MATCH_POLICY, reconcile_asked
 from escrow_monitor.rounds.signals import Patience
 from escrow_monitor.web.app import create_app

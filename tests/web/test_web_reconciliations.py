@@ -12,7 +12,7 @@ import pytest
 
 from escrow_monitor.clock import FixedClock
 from escrow_monitor.policies import load_policies
-from escrow_monitor.records import audit
+from escrow_monitor.records.evidence import audit
 from escrow_monitor.rounds.reconcile import reconcile_asked
 from escrow_monitor.rounds.signals import Patience
 from escrow_monitor.web.app import create_app

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from escrow_monitor.errors import OutsideError
-from escrow_monitor.records import keys
+from escrow_monitor.records.people import keys
 from escrow_monitor.web import events
 from escrow_monitor.web.server import Listener, WebServer
 from tests.web.web_world import World

@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 
 from escrow_monitor.actions.passwords import hashed
 from escrow_monitor.domain.permissions import UserRole
-from escrow_monitor.records import keys, sessions, users
-from escrow_monitor.records.sign_in_tries import NAME_FAILURES_FREE
+from escrow_monitor.records.people import keys, sessions, users
+from escrow_monitor.records.people.sign_in_tries import NAME_FAILURES_FREE
 from escrow_monitor.web.app import create_app
 from escrow_monitor.web.console.words import WORDS
 from escrow_monitor.web.csrf import token_of

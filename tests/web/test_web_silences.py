@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from alerts.alert import Severity
-from escrow_monitor.records import audit
+from escrow_monitor.records.evidence import audit
 from tests.web.web_world import NOW, Site, World, uscc
 
 ENDS = (NOW + timedelta(hours=8)).isoformat()

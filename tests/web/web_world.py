@@ -19,13 +19,14 @@ from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.statements import Refusal, RefusalReason
 from escrow_monitor.metrics import Metrics
-from escrow_monitor.records import keys, runs
+from escrow_monitor.records import runs
 from escrow_monitor.records.accounts import save_accounts, save_institutions
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.bank.pulls import PullRecord, record_pulls
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.figures import figures
+from escrow_monitor.records.people import keys
 from escrow_monitor.records.positions import AccountStanding, save_standings
-from escrow_monitor.records.pulls import PullRecord, record_pulls
 from escrow_monitor.web.app import create_app
 from escrow_monitor.web.ports import Check, ExpectedRound, WebPorts
 

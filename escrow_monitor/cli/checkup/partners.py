@@ -11,8 +11,8 @@ from escrow_monitor.banks.reach import Reach, StepName, knock, resolves
 from escrow_monitor.cli.advice import advice
 from escrow_monitor.cli.checkup.check import Area, Check, Look
 from escrow_monitor.domain.certificates import CertificateRole, CertificateState
-from escrow_monitor.records.bank_certificates import seen_certificates
-from escrow_monitor.records.pulls import bank_answers
+from escrow_monitor.records.bank.certificates import seen_certificates
+from escrow_monitor.records.bank.pulls import bank_answers
 from escrow_monitor.rounds.channels import host_of
 from escrow_monitor.wiring import make_channel
 

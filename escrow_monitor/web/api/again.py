@@ -10,8 +10,8 @@ from typing import Annotated
 from fastapi import Header
 from starlette.responses import Response
 
+from escrow_monitor.records.bank.kept_answers import AnotherQuestion, KeptAnswer, once
 from escrow_monitor.records.database import Session
-from escrow_monitor.records.kept_answers import AnotherQuestion, KeptAnswer, once
 from escrow_monitor.web.problems import PROBLEM_JSON, Problem
 
 Again = Annotated[str | None, Header(max_length=200, description="the same key and body get the same answer")]

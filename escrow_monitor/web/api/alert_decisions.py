@@ -15,9 +15,9 @@ from alerts.decisions import REFUSALS
 from alerts.feeds.item import REASON_WORDS
 from escrow_monitor.actions import decide_alert
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.bank.kept_answers import KeptAnswer
 from escrow_monitor.records.database import Session
-from escrow_monitor.records.kept_answers import KeptAnswer
 from escrow_monitor.web.api.again import Again, answer_of, made_once
 from escrow_monitor.web.api.taken import Body, Flag, Instant
 from escrow_monitor.web.api.views import ListView

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from alerts.alert import Alert, DecisionKind, Figure, Severity
 from alerts.decisions import quiet_by
 from escrow_monitor.domain.findings import Standing
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.sorted_lists import ALERTS, begins
 from escrow_monitor.web.api.alert_decisions import DecisionView, decision_view
 from escrow_monitor.web.api.sorting import BY, District, sorted_page

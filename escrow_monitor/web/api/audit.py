@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from escrow_monitor.records import audit_search
-from escrow_monitor.records.audit import AuditRecord
+from escrow_monitor.records.evidence import search as audit_search
+from escrow_monitor.records.evidence.audit import AuditRecord
 from escrow_monitor.web.api.taken import Instant
 from escrow_monitor.web.api.views import LIMIT_DEFAULT, TEXT_CHARACTERS_MAX
 from escrow_monitor.web.guard import SCOPE_AUDIT, Guard

@@ -7,7 +7,7 @@ from datetime import datetime
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from escrow_monitor.records.pulls import bank_answers
+from escrow_monitor.records.bank.pulls import bank_answers
 from escrow_monitor.web.api.views import ListView
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.who import Asker

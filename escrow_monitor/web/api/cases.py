@@ -14,9 +14,9 @@ from escrow_monitor.actions.move_case import REASON_CHARACTERS_MAX, CaseUnknown,
 from escrow_monitor.actions.show_case import CaseShown, move_json, show_case, shown_cases
 from escrow_monitor.domain.dispute_words import CaseState, Move, Role
 from escrow_monitor.errors import DatabaseError, EscrowMonitorError, UsageError
-from escrow_monitor.records import case_book
+from escrow_monitor.records.bank.kept_answers import KeptAnswer
+from escrow_monitor.records.contracts import case_book
 from escrow_monitor.records.database import Session
-from escrow_monitor.records.kept_answers import KeptAnswer
 from escrow_monitor.records.sorted_lists import CASES, begins
 from escrow_monitor.web.api.again import Again, answer_of, made_once
 from escrow_monitor.web.api.sorting import BY, District, sorted_page

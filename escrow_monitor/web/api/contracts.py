@@ -9,9 +9,9 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from escrow_monitor.domain.contracts import Contract
-from escrow_monitor.records.contract_sums import ContractSums, contract_sums
-from escrow_monitor.records.contracts import contract as one_contract
-from escrow_monitor.records.contracts import contracts as known_contracts
+from escrow_monitor.records.contracts.contracts import contract as one_contract
+from escrow_monitor.records.contracts.contracts import contracts as known_contracts
+from escrow_monitor.records.contracts.sums import ContractSums, contract_sums
 from escrow_monitor.records.database import Session
 from escrow_monitor.records.sorted_lists import CONTRACTS, begins
 from escrow_monitor.web.api.sorting import BY, District, sorted_page

@@ -17,10 +17,10 @@ from alerts.routing import RouteReason
 from escrow_monitor.actions import resend_deliveries
 from escrow_monitor.actions.resend_deliveries import RESEND_MAX, NotGivenUp, Resent, UnknownDelivery
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records import deliveries
+from escrow_monitor.records.alerts import deliveries
+from escrow_monitor.records.alerts.delivery_log import DeliveryState, LoggedDelivery, delivery_page, logged_delivery
+from escrow_monitor.records.bank.kept_answers import KeptAnswer
 from escrow_monitor.records.database import Session
-from escrow_monitor.records.delivery_log import DeliveryState, LoggedDelivery, delivery_page, logged_delivery
-from escrow_monitor.records.kept_answers import KeptAnswer
 from escrow_monitor.web.api.again import Again, answer_of, made_once
 from escrow_monitor.web.api.taken import Body
 from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX, Asked, ListView, page_of

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from escrow_monitor.actions.import_files import Imported, import_file
 from escrow_monitor.actions.import_kinds import KINDS
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records.kept_answers import AnotherQuestion, KeptAnswer, kept_answer, once
+from escrow_monitor.records.bank.kept_answers import AnotherQuestion, KeptAnswer, kept_answer, once
 from escrow_monitor.web.api.again import Again, answer_of
 from escrow_monitor.web.console.pages import refuse_foreign
 from escrow_monitor.web.guard import SCOPE_IMPORT, Guard, Key

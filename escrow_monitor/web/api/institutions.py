@@ -12,7 +12,7 @@ from alerts.alert import Severity
 from escrow_monitor.domain.findings import Standing
 from escrow_monitor.domain.institutions import Institution, InstitutionKind, InstitutionStatus
 from escrow_monitor.records import accounts as register
-from escrow_monitor.records.closure_watches import closure_standing
+from escrow_monitor.records.closure.watches import closure_standing
 from escrow_monitor.records.positions import checked_accounts
 from escrow_monitor.records.sorted_lists import INSTITUTIONS, begins, part
 from escrow_monitor.web.api.accounts import AccountView, account_view

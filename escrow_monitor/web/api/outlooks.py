@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from escrow_monitor.domain.rules import closure_watch
-from escrow_monitor.records.closure_watches import ClosureStanding, closure_standings
+from escrow_monitor.records.closure.watches import ClosureStanding, closure_standings
 from escrow_monitor.records.sorted_lists import OUTLOOKS, begins
 from escrow_monitor.web.api.sorting import BY, District, sorted_page
 from escrow_monitor.web.api.views import Asked, ListView

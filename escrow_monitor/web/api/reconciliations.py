@@ -13,9 +13,9 @@ from starlette.responses import Response
 from escrow_monitor.actions.reconcile import UnknownInstitution, Wanted, ask_reconciliation
 from escrow_monitor.errors import EscrowMonitorError, UsageError
 from escrow_monitor.logs import log
+from escrow_monitor.records.bank.kept_answers import KeptAnswer
 from escrow_monitor.records.database import Session
-from escrow_monitor.records.kept_answers import KeptAnswer
-from escrow_monitor.records.reconciliations import (
+from escrow_monitor.records.reconciliation.reconciliations import (
     AskedReconciliation,
     AskedState,
     StoredReconciliation,

@@ -15,9 +15,9 @@ from alerts.routing import Silence, SilenceState
 from escrow_monitor.actions import silence_alerts
 from escrow_monitor.actions.silence_alerts import MATCHERS, WORDS, SilenceRefused, UnknownSilence
 from escrow_monitor.errors import UsageError
+from escrow_monitor.records.alerts.silences import KeptSilence, silence, silences
+from escrow_monitor.records.bank.kept_answers import KeptAnswer
 from escrow_monitor.records.database import Session
-from escrow_monitor.records.kept_answers import KeptAnswer
-from escrow_monitor.records.silences import KeptSilence, silence, silences
 from escrow_monitor.web.api.again import Again, answer_of, made_once
 from escrow_monitor.web.api.taken import Body, Flag, Instant
 from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX, Asked, ListView, page_of

@@ -26,11 +26,11 @@ from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.permissions import Permission
 from escrow_monitor.errors import UsageError
 from escrow_monitor.records.accounts import account, institution
-from escrow_monitor.records.alert_book import RecordsAlertBook
-from escrow_monitor.records.alert_pages import tries_of
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.alerts.delivery_log import DeliveryState, LoggedDelivery, delivery_page
+from escrow_monitor.records.alerts.pages import tries_of
+from escrow_monitor.records.alerts.silences import silences
 from escrow_monitor.records.database import Session
-from escrow_monitor.records.delivery_log import DeliveryState, LoggedDelivery, delivery_page
-from escrow_monitor.records.silences import silences
 from escrow_monitor.records.visible import may_see
 from escrow_monitor.web.console import pages
 from escrow_monitor.web.console.alerts import ENDS, Wrong, end_of, missing, refusal_of, said_of

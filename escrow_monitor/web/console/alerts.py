@@ -23,8 +23,8 @@ from escrow_monitor.domain.findings import Sentence
 from escrow_monitor.domain.permissions import Permission
 from escrow_monitor.domain.visibility import Visible
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records.alert_book import RecordsAlertBook
-from escrow_monitor.records.alert_pages import (
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.alerts.pages import (
     AlertCount,
     AlertPlace,
     AskedAlerts,

@@ -18,12 +18,13 @@ from starlette.routing import BaseRoute, Route
 
 from alerts.feeds.item import Lang
 from escrow_monitor.domain.permissions import Permission
-from escrow_monitor.records import audit, audit_search, seals
-from escrow_monitor.records.audit import AuditRecord
-from escrow_monitor.records.audit_export import Exported, export_lines
-from escrow_monitor.records.audit_search import AskedAudit, FoundAudit
-from escrow_monitor.records.chain import AuditVerdict, by_of, head_after
-from escrow_monitor.records.seals import SealedDay
+from escrow_monitor.records.evidence import audit, seals
+from escrow_monitor.records.evidence import search as audit_search
+from escrow_monitor.records.evidence.audit import AuditRecord
+from escrow_monitor.records.evidence.chain import AuditVerdict, by_of, head_after
+from escrow_monitor.records.evidence.export import Exported, export_lines
+from escrow_monitor.records.evidence.seals import SealedDay
+from escrow_monitor.records.evidence.search import AskedAudit, FoundAudit
 from escrow_monitor.web.console.forms import Sent, see_other, sent
 from escrow_monitor.web.console.gate import Gate
 from escrow_monitor.web.console.works import TooMuchWork, Works, WorkState

@@ -35,14 +35,15 @@ from escrow_monitor.domain.permissions import Permission
 from escrow_monitor.domain.refund_quote import Quote
 from escrow_monitor.domain.visibility import Visible
 from escrow_monitor.errors import DatabaseError, EscrowMonitorError
-from escrow_monitor.records import case_book, case_pages, users
 from escrow_monitor.records.accounts import institution
-from escrow_monitor.records.case_book import day_of
-from escrow_monitor.records.case_pages import AskedCases, CasePlace
-from escrow_monitor.records.contracts import contract
+from escrow_monitor.records.contracts import case_book, case_pages
+from escrow_monitor.records.contracts.case_book import day_of
+from escrow_monitor.records.contracts.case_pages import AskedCases, CasePlace
+from escrow_monitor.records.contracts.contracts import contract
 from escrow_monitor.records.database import Session
 from escrow_monitor.records.documents import raw_document
 from escrow_monitor.records.institution_pages import districts
+from escrow_monitor.records.people import users
 from escrow_monitor.records.visible import may_see
 from escrow_monitor.web.console import pages
 from escrow_monitor.web.console.forms import FormRefused, Sent, done_once, once_token, see_other, seen, sent

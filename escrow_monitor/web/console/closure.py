@@ -11,7 +11,7 @@ from escrow_monitor.domain.closure.outlook import LEVELS, Ahead, Outlook, Reason
 from escrow_monitor.domain.findings import Level, Sentence
 from escrow_monitor.domain.institutions import Institution, InstitutionStatus
 from escrow_monitor.domain.rules.closure_watch import STEPS, percent_words
-from escrow_monitor.records.closure_watches import ClosureStanding, closure_standing, outlook_history
+from escrow_monitor.records.closure.watches import ClosureStanding, closure_standing, outlook_history
 from escrow_monitor.records.database import Session
 
 CHART_DAYS = 90

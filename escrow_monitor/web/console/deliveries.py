@@ -22,13 +22,13 @@ from escrow_monitor.actions import resend_deliveries
 from escrow_monitor.actions.resend_deliveries import NotGivenUp, Resent, UnknownDelivery
 from escrow_monitor.domain.permissions import Permission
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records.alert_book import RecordsAlertBook
-from escrow_monitor.records.alert_pages import tries_of
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.alerts.deliveries import DeliveryCounts
+from escrow_monitor.records.alerts.deliveries import counts as delivery_counts
+from escrow_monitor.records.alerts.delivery_log import DeliveryState, LoggedDelivery, delivery_page, place_of
+from escrow_monitor.records.alerts.outbox_counts import ChannelQueue, queues
+from escrow_monitor.records.alerts.pages import tries_of
 from escrow_monitor.records.database import Session
-from escrow_monitor.records.deliveries import DeliveryCounts
-from escrow_monitor.records.deliveries import counts as delivery_counts
-from escrow_monitor.records.delivery_log import DeliveryState, LoggedDelivery, delivery_page, place_of
-from escrow_monitor.records.outbox_counts import ChannelQueue, queues
 from escrow_monitor.web.console import pages
 from escrow_monitor.web.console.alert import held_by, why_of
 from escrow_monitor.web.console.alerts import Wrong, said_of

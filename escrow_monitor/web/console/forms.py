@@ -16,8 +16,8 @@ from starlette.responses import RedirectResponse, Response
 from alerts.feeds.item import Lang
 from escrow_monitor.errors import DatabaseError
 from escrow_monitor.logs import log
+from escrow_monitor.records.bank.kept_answers import AnotherQuestion, KeptAnswer, once
 from escrow_monitor.records.database import Session
-from escrow_monitor.records.kept_answers import AnotherQuestion, KeptAnswer, once
 from escrow_monitor.web.console import pages
 from escrow_monitor.web.console.sign_in import to_sign_in
 from escrow_monitor.web.console.uploads import Upload, body_of, is_multipart, parsed

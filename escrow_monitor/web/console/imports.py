@@ -27,9 +27,9 @@ from escrow_monitor.actions.table_files import Names, open_table
 from escrow_monitor.domain.permissions import Permission
 from escrow_monitor.domain.pseudonyms import names_a_person
 from escrow_monitor.logs import masked
-from escrow_monitor.records import audit_search
-from escrow_monitor.records.audit import AuditRecord
-from escrow_monitor.records.audit_search import AskedAudit
+from escrow_monitor.records.evidence import search as audit_search
+from escrow_monitor.records.evidence.audit import AuditRecord
+from escrow_monitor.records.evidence.search import AskedAudit
 from escrow_monitor.web.console.forms import Sent, see_other, sent
 from escrow_monitor.web.console.gate import Gate
 from escrow_monitor.web.console.imports_words import fault_in, reason_in

@@ -15,15 +15,15 @@ from escrow_monitor.domain.findings import Sentence, Standing
 from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.visibility import Visible
 from escrow_monitor.records import accounts as register
-from escrow_monitor.records import coverage
 from escrow_monitor.records import institution_pages as records
-from escrow_monitor.records.case_book import CaseRecord, cases
-from escrow_monitor.records.closure_watches import closure_standing
-from escrow_monitor.records.coverage import DayState
+from escrow_monitor.records.bank import coverage
+from escrow_monitor.records.bank.coverage import DayState
+from escrow_monitor.records.closure.watches import closure_standing
+from escrow_monitor.records.contracts.case_book import CaseRecord, cases
 from escrow_monitor.records.database import Session
 from escrow_monitor.records.institution_pages import AlertLine, BooksDay, ContractTotals, Event
 from escrow_monitor.records.positions import CheckedAccount, checked_accounts
-from escrow_monitor.records.reconciliations import StoredReconciliation, newest
+from escrow_monitor.records.reconciliation.reconciliations import StoredReconciliation, newest
 from escrow_monitor.web.console.closure import ClosureView, closure_view, forecast_rows, mornings_of, outlook_json
 from escrow_monitor.web.console.institutions import place_name
 from escrow_monitor.web.console.words import WORDS, Words

@@ -17,11 +17,13 @@ from alerts.alert import Alert, Severity
 from alerts.feeds.item import Lang
 from escrow_monitor.domain.permissions import Permission
 from escrow_monitor.domain.visibility import Visible
-from escrow_monitor.records import health, nodes, outbox_counts, pulls, runs
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records import health, nodes, runs
+from escrow_monitor.records.alerts import outbox_counts
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.alerts.outbox_counts import ChannelQueue
+from escrow_monitor.records.bank import pulls
+from escrow_monitor.records.bank.pulls import BankAnswers
 from escrow_monitor.records.database import REVISION
-from escrow_monitor.records.outbox_counts import ChannelQueue
-from escrow_monitor.records.pulls import BankAnswers
 from escrow_monitor.records.runs import Run
 from escrow_monitor.web.console.gate import Gate
 from escrow_monitor.web.guard import Guard

@@ -27,13 +27,13 @@ from escrow_monitor.domain.permissions import Permission
 from escrow_monitor.domain.visibility import Visible
 from escrow_monitor.errors import EscrowMonitorError, UsageError
 from escrow_monitor.logs import log
-from escrow_monitor.records import reconciliation_pages as records
 from escrow_monitor.records.accounts import institution, institutions
-from escrow_monitor.records.case_book import day_of
+from escrow_monitor.records.contracts.case_book import day_of
 from escrow_monitor.records.database import Session
-from escrow_monitor.records.match_decisions import StoredMatch, match_of, matches_of
-from escrow_monitor.records.reconciliation_pages import AskedNewest, NewestLine, OpenItems
-from escrow_monitor.records.reconciliations import (
+from escrow_monitor.records.matching.decisions import StoredMatch, match_of, matches_of
+from escrow_monitor.records.reconciliation import pages as records
+from escrow_monitor.records.reconciliation.pages import AskedNewest, NewestLine, OpenItems
+from escrow_monitor.records.reconciliation.reconciliations import (
     AskedReconciliation,
     AskedState,
     StoredReconciliation,

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 from alerts.feeds.item import Lang
 from escrow_monitor.errors import DatabaseError
 from escrow_monitor.logs import log
-from escrow_monitor.records.alert_book import RecordsAlertBook
+from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.web.console import (
     alert,
     alerts,

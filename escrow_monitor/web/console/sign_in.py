@@ -14,7 +14,7 @@ from starlette.routing import Route
 from alerts.feeds.item import Lang
 from escrow_monitor.actions.sign_in import From, NotWelcome, Refused, Welcome, sign_in, sign_in_with_key, sign_out
 from escrow_monitor.logs import log
-from escrow_monitor.records.sessions import LASTS
+from escrow_monitor.records.people.sessions import LASTS
 from escrow_monitor.web.console.pages import lang_of, page
 from escrow_monitor.web.csrf import FIELD, FOREIGN, form_of, is_surely_ours, refuse_foreign, token_of
 from escrow_monitor.web.guard import Credential, Guard, cookie_name, is_https, well_formed

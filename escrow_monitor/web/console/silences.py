@@ -30,9 +30,9 @@ from escrow_monitor.actions.silence_alerts import (
 from escrow_monitor.domain.permissions import Permission
 from escrow_monitor.errors import UsageError
 from escrow_monitor.logs import log
-from escrow_monitor.records.alert_pages import alarmed_banks, holder_names
+from escrow_monitor.records.alerts.pages import alarmed_banks, holder_names
+from escrow_monitor.records.alerts.silences import KeptSilence, silences
 from escrow_monitor.records.database import Session
-from escrow_monitor.records.silences import KeptSilence, silences
 from escrow_monitor.web.console import pages, words
 from escrow_monitor.web.console.alerts import ENDS, Wrong, end_of, said_of
 from escrow_monitor.web.console.cases import names_of, who_did

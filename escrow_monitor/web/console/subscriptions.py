@@ -22,10 +22,10 @@ from escrow_monitor.actions.api_keys import create_key, revoke_key
 from escrow_monitor.domain.findings import Sentence
 from escrow_monitor.domain.permissions import Permission
 from escrow_monitor.errors import UsageError
-from escrow_monitor.records import keys
-from escrow_monitor.records.alert_pages import alarmed_banks
+from escrow_monitor.records.alerts.pages import alarmed_banks
 from escrow_monitor.records.institution_pages import districts
-from escrow_monitor.records.keys import KeyInfo
+from escrow_monitor.records.people import keys
+from escrow_monitor.records.people.keys import KeyInfo
 from escrow_monitor.web.console import pages
 from escrow_monitor.web.console.alerts import Wrong, said_of
 from escrow_monitor.web.console.forms import FormRefused, Sent, once_token, see_other, sent

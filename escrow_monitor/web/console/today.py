@@ -13,9 +13,11 @@ from escrow_monitor.domain.closure.outlook import Outlook
 from escrow_monitor.domain.findings import Level, Standing
 from escrow_monitor.domain.rules.closure_watch import percent_words
 from escrow_monitor.domain.visibility import EVERYTHING, Visible
-from escrow_monitor.records import accounts, alarms, pulls, runs
-from escrow_monitor.records.alert_book import RecordsAlertBook
-from escrow_monitor.records.closure_watches import ClosureStanding, warned_of
+from escrow_monitor.records import accounts, runs
+from escrow_monitor.records.alerts import alarms
+from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.bank import pulls
+from escrow_monitor.records.closure.watches import ClosureStanding, warned_of
 from escrow_monitor.web.ports import ExpectedRound, WebPorts
 
 CHECK_ROUND = "check-balances"

@@ -1,0 +1,1 @@
+"""What banks answered: pulls, readings, statements, the days they cover, and what of it does not agree."""

@@ -1,0 +1,1 @@
+"""Who signs in: users, sessions, API keys, and tries that failed."""

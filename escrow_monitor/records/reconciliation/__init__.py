@@ -1,0 +1,1 @@
+"""The explained bridge between what is required and what is in the bank."""
