@@ -13,11 +13,11 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from escrow_monitor.domain.bridge import BREAKS
 from escrow_monitor.domain.disputes import OPEN_STATES
 from escrow_monitor.domain.figures import Figures
 from escrow_monitor.domain.findings import Level, Standing
 from escrow_monitor.domain.positions import BreakKind
-from escrow_monitor.domain.reconciliation import BREAKS
 from escrow_monitor.errors import DatabaseError
 
 COVERAGE_SERIES_MAX = 2_000

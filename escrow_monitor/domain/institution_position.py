@@ -17,7 +17,7 @@ from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.money import Money
 
 if TYPE_CHECKING:
-    from escrow_monitor.domain.reconciliation import Reconciliation
+    from escrow_monitor.domain.bridge import Reconciliation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

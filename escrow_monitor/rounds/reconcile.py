@@ -22,6 +22,7 @@ from typing import TypeVar
 
 from alerts.alert import Clear, Signal
 from escrow_monitor.clock import ZONE
+from escrow_monitor.domain.bridge import Reconciliation
 from escrow_monitor.domain.calendar import CalendarUnknown, WorkingCalendar, next_working_day_after
 from escrow_monitor.domain.findings import Finding, Standing
 from escrow_monitor.domain.institution_position import InstitutionPosition
@@ -29,7 +30,6 @@ from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.matching import Expected, MatchPolicy
 from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.policy import EffectivePolicy, PolicyBook
-from escrow_monitor.domain.reconciliation import Reconciliation
 from escrow_monitor.domain.reconciliation import reconcile as explain
 from escrow_monitor.domain.rules import INSTITUTION_RULES
 from escrow_monitor.domain.timetable import due_at, due_day

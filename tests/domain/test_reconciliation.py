@@ -10,23 +10,20 @@ from datetime import date, timedelta
 import pytest
 
 from escrow_monitor.domain.accounts import Mode
+from escrow_monitor.domain.bridge_words import LABELS, WHYS, Label, Why
 from escrow_monitor.domain.calendar import CalendarUnknown
 from escrow_monitor.domain.entry_nature import FEE_MINOR_UNITS_MAX, EntryNature, entry_nature
 from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.reconciliation import (
     EVIDENCE_MAX,
-    LABELS,
-    WHYS,
     AccountSpan,
     BankEntry,
     Books,
     ChargedItem,
     ContractSpan,
     Earned,
-    Label,
     Nature,
     RefundedItem,
-    Why,
     reconcile,
 )
 

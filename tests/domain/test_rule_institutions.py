@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from escrow_monitor.domain.accounts import Mode
+from escrow_monitor.domain.bridge import Reconciliation
 from escrow_monitor.domain.calendar import calendar_for
 from escrow_monitor.domain.findings import Finding, Level, Standing
 from escrow_monitor.domain.institution_position import InstitutionPosition
@@ -22,7 +23,6 @@ from escrow_monitor.domain.reconciliation import (
     ContractSpan,
     Earned,
     Nature,
-    Reconciliation,
     reconcile,
 )
 from escrow_monitor.domain.rules import receipt_outside_escrow, reconciliation_open, release_ahead

@@ -11,10 +11,10 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from escrow_monitor.domain.bridge_words import Label
 from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.matching import BankLine, BreakKind, Expected, ExpectedKind, Tier
 from escrow_monitor.domain.permissions import UserRole
-from escrow_monitor.domain.reconciliation import Label
 from escrow_monitor.errors import EscrowMonitorError
 from escrow_monitor.policies import load_policies
 from escrow_monitor.records.accounts import save_institutions

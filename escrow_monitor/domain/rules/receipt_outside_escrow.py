@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from escrow_monitor.domain.bridge import Reconciliation
 from escrow_monitor.domain.findings import Finding, Level, Sentence, Standing, Value, institution_subject
 from escrow_monitor.domain.institution_position import InstitutionPosition
 from escrow_monitor.domain.policy import EffectivePolicy
-from escrow_monitor.domain.reconciliation import Reconciliation
 
 RULE = "receipt_outside_escrow"
 LEVEL = Level.RED

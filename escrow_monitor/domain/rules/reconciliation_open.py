@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from escrow_monitor.domain.bridge import BridgeLine, Reconciliation
+from escrow_monitor.domain.bridge_words import Label
 from escrow_monitor.domain.calendar import CalendarUnknown, working_days_between
 from escrow_monitor.domain.findings import Finding, Level, Sentence, Standing, Value, institution_subject
 from escrow_monitor.domain.institution_position import InstitutionPosition
 from escrow_monitor.domain.policy import EffectivePolicy
-from escrow_monitor.domain.reconciliation import BridgeLine, Label, Reconciliation
 from escrow_monitor.domain.timetable import calendar_unknown
 
 RULE = "reconciliation_open"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from escrow_monitor.domain.accounts import Mode
+from escrow_monitor.domain.bridge import Reconciliation
 from escrow_monitor.domain.clauses import FullLiability
 from escrow_monitor.domain.findings import Finding, Level, Sentence, Standing, Value, institution_subject
 from escrow_monitor.domain.institution_position import InstitutionPosition
 from escrow_monitor.domain.policy import EffectivePolicy
-from escrow_monitor.domain.reconciliation import Reconciliation
 
 RULE = "release_ahead"
 LEVEL = Level.RED

@@ -22,8 +22,9 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Index, text
 from sqlmodel import Field, Session
 
+from escrow_monitor.domain.bridge import BREAKS, Reconciliation
+from escrow_monitor.domain.bridge_words import Label
 from escrow_monitor.domain.findings import institution_subject
-from escrow_monitor.domain.reconciliation import BREAKS, Label, Reconciliation
 from escrow_monitor.domain.visibility import EVERYTHING, Visible
 from escrow_monitor.records.alerts.book import WAITS_TO_BE_SEEN_AGAIN
 from escrow_monitor.records.bulk import Reader, as_json, fetch, from_json, insert, run, staged
