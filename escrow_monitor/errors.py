@@ -18,6 +18,14 @@ class UsageError(EscrowMonitorError):
     exit_code = 2
 
 
+class SpokenError(UsageError):
+    """Something that was asked for is refused, said in both languages: a terminal and a page tell the same."""
+
+    def __init__(self, message: str, *, zh: str) -> None:
+        super().__init__(message)
+        self.zh = zh
+
+
 class ConfigurationError(UsageError):
     """The configuration is wrong."""
 

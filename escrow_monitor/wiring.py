@@ -49,6 +49,7 @@ from escrow_monitor.domain.rules import (
 from escrow_monitor.errors import UsageError
 from escrow_monitor.metrics import Metrics
 from escrow_monitor.policies import load_policies
+from escrow_monitor.records import uploads, works
 from escrow_monitor.records.bank.statement_files import Registration
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.evidence import audit
@@ -259,6 +260,7 @@ class App:
             case "seal-audit":
                 return self._seal(scheduled_at)
             case _:
+                self._forget_works()
                 return watch_rounds(
                     **told,
                     calendars=calendars_of(self.policies),
@@ -266,6 +268,12 @@ class App:
                     certificates=self._own_certificates(),
                     tls_banks=tls_banks(self.settings),
                 )
+
+    def _forget_works(self) -> None:
+        """Forget what long work came to and files that nobody confirmed, once they were kept long enough."""
+        with self.database.write() as session:
+            works.forget_old(session, now=self.real_now())
+            uploads.forget_old(session, now=self.real_now())
 
     def _load(self, shard: str, scheduled_at: datetime, progress: Progress | None) -> Report:
         if shard not in self.settings.folders:

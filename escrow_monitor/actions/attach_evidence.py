@@ -7,6 +7,9 @@ from mimetypes import guess_type
 from pathlib import PurePath
 
 from escrow_monitor.actions.move_case import REASON_CHARACTERS_MAX, CaseUnknown, known_actor
+from escrow_monitor.actions.note_case import audience_of
+from escrow_monitor.domain.dispute_answers import Audience
+from escrow_monitor.domain.dispute_words import Role
 from escrow_monitor.errors import UsageError
 from escrow_monitor.records.contracts import case_book
 from escrow_monitor.records.contracts.case_book import CaseEvidence
@@ -20,23 +23,24 @@ UNKNOWN_TYPE = "application/octet-stream"
 
 def attach_evidence(
     database: Database, *, case_no: str, content: bytes, filename: str, actor: str, note: str = "",
-    media_type: str | None = None, now: datetime,
+    media_type: str | None = None, now: datetime, role: Role = Role.STAFF, audience: Audience = Audience.SUPERVISORS,
 ) -> CaseEvidence:
     """Attach a document in a transaction of its own; see `attach_evidence_in`."""
     with database.write() as session:
         return attach_evidence_in(
             session, case_no=case_no, content=content, filename=filename, actor=actor, note=note,
-            media_type=media_type, now=now,
+            media_type=media_type, role=role, audience=audience, now=now,
         )
 
 
 def attach_evidence_in(
     session: Session, *, case_no: str, content: bytes, filename: str, actor: str, note: str = "",
-    media_type: str | None = None, now: datetime,
+    media_type: str | None = None, now: datetime, role: Role = Role.STAFF, audience: Audience = Audience.SUPERVISORS,
 ) -> CaseEvidence:
     """Keep a document with a case, closed or not, named by its SHA-256; nobody takes it out again.
 
-    Without a media type the name says it. Raises CaseUnknown, and UsageError for an empty file or one too large.
+    Without a media type the name says it. `role` and `audience` as for a note. Raises CaseUnknown, and UsageError for
+    an empty file or one too large.
     """
     name = PurePath(filename.replace("\\", "/")).name
     if not name or len(name) > FILENAME_CHARACTERS_MAX or not name.isprintable():
@@ -52,5 +56,6 @@ def attach_evidence_in(
         raise CaseUnknown(f"there is no case {case_no}: see cases list")
     return case_book.add_evidence(
         session, case_no, content=content, filename=name, note=note.strip(), actor=actor, now=now,
-        media_type=media_type or guess_type(name)[0] or UNKNOWN_TYPE,
+        media_type=media_type or guess_type(name)[0] or UNKNOWN_TYPE, role=role,
+        audience=audience_of(role, audience),
     )

@@ -65,9 +65,7 @@ def move_case_in(
     the case. Raises CaseUnknown, MoveRefused, UsageError for what cannot be read, and EscrowMonitorError where what is
     due cannot be computed.
     """
-    actor = known_actor(actor)
-    if len(reason) > REASON_CHARACTERS_MAX:
-        raise UsageError(f"a reason is at most {REASON_CHARACTERS_MAX} characters long")
+    actor, reason = known_actor(actor), known_reason(reason)
     found = case_book.case(session, case_no, lock=True)
     if found is None:
         raise CaseUnknown(f"there is no case {case_no}: see cases list")
@@ -75,7 +73,7 @@ def move_case_in(
     quote = _quoted(session, case, policies, amount, now) if move is Move.QUOTE else None
     decided = decide(case, Wish(
         move=move, actor=actor, role=role or _role_of(case, move), reason=reason,
-        amount=_amount(case, amount) if quote is None else quote.refund,
+        amount=amount_of(case, amount) if quote is None else quote.refund,
     ))
     if isinstance(decided, Refused):
         raise MoveRefused(decided)
@@ -93,6 +91,23 @@ def known_actor(name: str) -> str:
     return name
 
 
+def known_reason(text: str) -> str:
+    """Why something is done. Raises UsageError where that is longer than anybody reads."""
+    if len(text) > REASON_CHARACTERS_MAX:
+        raise UsageError(f"a reason is at most {REASON_CHARACTERS_MAX} characters long")
+    return text
+
+
+def amount_of(case: Case, text: str | None) -> Money | None:
+    """An amount in the currency of a case. Raises UsageError for what is none."""
+    if text is None:
+        return None
+    try:
+        return parse_amount(text, case.currency)
+    except AmountError as error:
+        raise UsageError(f"the amount is wrong: {error}") from error
+
+
 def _quoted(session: Any, case: Case, policies: PolicyBook, amount: str | None, now: datetime) -> Quote:
     if amount is not None:
         raise UsageError("a quote is computed and takes no amount: settle or rule on what was agreed otherwise")
@@ -104,15 +119,6 @@ def _quoted(session: Any, case: Case, policies: PolicyBook, amount: str | None, 
             f"contract {found.contract_no} cannot be quoted: {found.why_en}; correct its records first"
         )
     return found
-
-
-def _amount(case: Case, text: str | None) -> Money | None:
-    if text is None:
-        return None
-    try:
-        return parse_amount(text, case.currency)
-    except AmountError as error:
-        raise UsageError(f"the amount is wrong: {error}") from error
 
 
 def _role_of(case: Case, move: Move) -> Role:

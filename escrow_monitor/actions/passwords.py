@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from escrow_monitor.errors import UsageError
+from escrow_monitor.errors import SpokenError
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
@@ -48,23 +48,37 @@ def check_password(password: str, *, name: str) -> str:
     """Return the password as it is hashed, if it may be one. Raises UsageError that says why not, without it."""
     text = _normal(password)
     if len(text) < CHARACTERS_MIN:
-        raise UsageError(f"a password has at least {CHARACTERS_MIN} characters: a few words in a row are good")
+        raise SpokenError(
+            f"a password has at least {CHARACTERS_MIN} characters: a few words in a row are good",
+            zh=f"密码至少 {CHARACTERS_MIN} 个字符：几个词连在一起就很好",
+        )
     if len(text) > CHARACTERS_MAX:
-        raise UsageError(f"a password has at most {CHARACTERS_MAX} characters")
+        raise SpokenError(
+            f"a password has at most {CHARACTERS_MAX} characters", zh=f"密码最多 {CHARACTERS_MAX} 个字符"
+        )
     plain = text.casefold()
     if len(set(plain)) < DIFFERENT_MIN:
-        raise UsageError(f"this password has fewer than {DIFFERENT_MIN} different characters: anybody guesses it")
+        raise SpokenError(
+            f"this password has fewer than {DIFFERENT_MIN} different characters: anybody guesses it",
+            zh=f"这个密码不同的字符不到 {DIFFERENT_MIN} 个，谁都猜得到",
+        )
     letters = "".join(character for character in plain if character.isalpha())
     if plain in COMMON_WHOLE or letters in COMMON or _is_row(plain):
-        raise UsageError("this password is one of those that are guessed first: choose another")
+        raise SpokenError(
+            "this password is one of those that are guessed first: choose another",
+            zh="这是最先被猜到的密码之一，请换一个",
+        )
     if name.casefold() in plain:
-        raise UsageError("a password must not contain the name it is for")
+        raise SpokenError("a password must not contain the name it is for", zh="密码不能含用户名")
     return text
 
 
-def generated_password() -> str:
-    """A random one, to be handed over once."""
-    return secrets.token_urlsafe(GENERATED_BYTES)
+def generated_password(*, name: str = "") -> str:
+    """A random one, to be handed over once. The name it is for does not stand in it, by whatever chance."""
+    while True:
+        password = secrets.token_urlsafe(GENERATED_BYTES)
+        if not name or name.casefold() not in password.casefold():
+            return password
 
 
 def hashed(password: str) -> str:
@@ -73,8 +87,15 @@ def hashed(password: str) -> str:
         return _hasher().hash(_normal(password))
 
 
+def kept_of(password: str, *, name: str) -> str:
+    """What is kept of a new password. It takes a while on purpose: ask before a transaction begins. Raises UsageError.
+    """
+    return hashed(check_password(password, name=name))
+
+
 def is_right(kept: str | None, password: str) -> bool:
-    """True if this is the password of this hash. Without a hash (nobody has the name) it takes as long and is False."""
+    """True if this is the password of this hash. Without a hash (nobody has the name, or they have no
+    password) it takes as long and is False."""
     from argon2.exceptions import InvalidHashError, VerificationError
 
     # What cannot be a password is compared all the same, cut to what can be.
@@ -84,7 +105,7 @@ def is_right(kept: str | None, password: str) -> bool:
             _hasher().verify(kept or _nobodys(), given)
         except (VerificationError, InvalidHashError):
             return False
-    return kept is not None and given == _normal(password)
+    return bool(kept) and given == _normal(password)
 
 
 def is_outdated(kept: str) -> bool:

@@ -95,7 +95,7 @@ def sign_in(database: Database, *, name: str, password: str, by: From, now: date
             users.set_password_hash(session, name, again, now=now, is_new=False)
         sign_in_tries.forgive(session, by_name)
         sign_in_tries.forgive_one(session, by_address)
-        return _opened(
+        return opened(
             session, who=f"user:{name}", user_name=name, by=by, now=now, failed_before=counted[by_name].failures - 1
         )
 
@@ -113,7 +113,7 @@ def sign_in_with_key(
         key = keys.verify(session, secret, now=keys_at)
         if key is not None and {"read", "admin"} & key.scopes:
             sign_in_tries.forgive_one(session, by_address)
-            return _opened(session, who=f"key:{key.owner or key.name}", key_id=key.key_id, by=by, now=now)
+            return opened(session, who=f"key:{key.owner or key.name}", key_id=key.key_id, by=by, now=now)
     log(__name__).warning(
         "sign_in.failed", known_as=None if key is None else key.name, address=by.address,
         failures=counted[by_address].failures,
@@ -152,10 +152,11 @@ def _audit_locks(database: Database, counted: dict[str, Tried], *, user: User | 
         ], now=now)
 
 
-def _opened(
+def opened(
     session: Session, *, who: str, by: From, now: datetime, user_name: str | None = None, key_id: str | None = None,
-    failed_before: int = 0,
+    failed_before: int = 0, issuer: str | None = None,
 ) -> Welcome:
+    """Open a session of somebody who may have one, and end the one that the browser had. `issuer` vouched for them."""
     if by.token is not None:
         _end(session, by.token, EndReason.REPLACED, now=now)
     session_id, token = sessions.begin(
@@ -163,8 +164,9 @@ def _opened(
     )
     audit.append(session, kind="session.begun", actor=who, now=now, payload={
         "session_id": session_id, "address": by.address, "key_id": key_id, "failed_before": failed_before,
+        **({} if issuer is None else {"issuer": issuer}),
     })
-    log(__name__).info("sign_in.done", who=who, session_id=session_id, address=by.address)
+    log(__name__).info("sign_in.done", who=who, session_id=session_id, address=by.address, issuer=issuer)
     return Welcome(who=who, session_id=session_id, token=token)
 
 

@@ -15,6 +15,7 @@ from escrow_monitor.cli import (
     alerts,
     audit,
     backtest,
+    backups,
     cases,
     channels,
     contracts,
@@ -22,6 +23,8 @@ from escrow_monitor.cli import (
     demo,
     doctor,
     imports,
+    monthly_return,
+    pack,
     policy,
     reconcile,
     refunds,
@@ -31,6 +34,7 @@ from escrow_monitor.cli import (
     work,
 )
 from escrow_monitor.cli.frame import Frame
+from escrow_monitor.cli.output import speak
 from escrow_monitor.errors import EscrowMonitorError
 
 WRONG, USAGE, OUTSIDE = 1, 2, 3
@@ -54,12 +58,13 @@ def options(
     """Options that stand before the command."""
     if lang not in (None, "zh", "en"):
         raise typer.BadParameter("zh or en", param_hint="--lang")
-    context.obj = Frame(config=config, lang=lang, debug=debug)
+    context.obj = frame = Frame(config=config, lang=lang, debug=debug)
+    speak(frame.language)
 
 
 for room in (
     demo, work, statements, accounts, contracts, imports, reconcile, cases, refunds, policy, backtest, alerts, channels,
-    deliveries, silences, audit, admin, users, doctor,
+    deliveries, silences, audit, pack, monthly_return, admin, backups, users, doctor,
 ):
     room.register(app)
 
@@ -84,6 +89,11 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except SystemExit as error:
+        # Typer ends so when whoever read the results has gone away, as `head` does: nothing is wrong with them.
+        if isinstance(error.__context__, BrokenPipeError):
+            return 0
+        raise
     except EscrowMonitorError as error:
         if debug:
             traceback.print_exc()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from escrow_monitor.cli import words
 from escrow_monitor.cli.frame import AsJson, Frame, frame_of, parse_day
 from escrow_monitor.cli.output import print_json, print_table, say
 from escrow_monitor.cli.statements import correction_json, correction_line
@@ -86,18 +87,22 @@ def show_account(context: typer.Context, account_no: str, as_json: AsJson = Fals
         return
     name = one.institution.name if one.institution else frame.pick(zh="未登记机构", en="institution not registered")
     say(f"{account_no}  {one.account.bank}  {name}")
-    say(f"  booked   {_balance(frame, one.booked)}")
-    say(f"  closing  {_balance(frame, one.closing)}")
-    say(f"  held     {_balance(frame, one.held)}")
-    say(f"  avail.   {_balance(frame, one.available)}")
-    say(f"  days     {covered[0].covered_from} .. {covered[0].covered_to}, {covered[0].gap_count} missing")
+    for zh, en, balance in (
+        ("记账余额", "booked ", one.booked), ("日终余额", "closing", one.closing), ("冻结金额", "held   ", one.held),
+        ("可用余额", "avail. ", one.available),
+    ):
+        say(f"  {frame.pick(zh=zh, en=en)}  {_balance(frame, balance)}")
+    span, gaps = f"{covered[0].covered_from} .. {covered[0].covered_to}", covered[0].gap_count
+    say(frame.pick(zh=f"  对账单    {span}，缺 {gaps} 天", en=f"  days     {span}, {gaps} missing"))
     for correction in covered[0].corrections:
         say("  " + correction_line(frame, correction, currency=one.account.currency))
     if one.last_refusal is not None:
-        say(f"  last answer refused: {one.last_refusal}")
+        refused = words.name("refusal", one.last_refusal, frame.language)
+        say(frame.pick(zh=f"  上次答复被拒：{refused}", en=f"  last answer refused: {one.last_refusal}"))
     for finding in findings:
         say(
-            f"  {finding['standing']:<9} {finding['level'] or '-':<7} {finding['rule']:<15} "
+            f"  {frame.name('standing', str(finding['standing'])):<9} "
+            f"{frame.name('level', str(finding['level'] or '-')):<7} {frame.name('rule', str(finding['rule'])):<15} "
             f"{finding['why'] if frame.language == 'zh' else finding['why_en']}"
         )
 
@@ -237,7 +242,7 @@ def show_institution(context: typer.Context, uscc: str, as_json: AsJson = False)
         say(frame.pick(zh="  关停预警：尚未研判", en="  closure watch: not judged yet"))
         return
     said = closure_watch.examine(watched.outlook, watched.judged_at)
-    level = said.level or said.standing
+    level = frame.name("level", said.level) if said.level else frame.name("standing", said.standing)
     say(frame.pick(zh=f"  关停预警（{level}）：{said.why_zh}", en=f"  closure watch ({level}): {said.why_en}"))
 
 

@@ -19,7 +19,7 @@ keys_group = typer.Typer(no_args_is_help=True, help="API keys for the web, the f
 config_group = typer.Typer(no_args_is_help=True, help="What is configured.")
 db_group = typer.Typer(no_args_is_help=True, help="The database.")
 
-SCOPES = ("read", "feed", "decide", "import", "metrics", "admin")
+SCOPES = ("read", "feed", "decide", "answer", "import", "metrics", "admin")
 
 
 def register(app: typer.Typer) -> None:
@@ -145,7 +145,7 @@ def _without_passwords(shown: object) -> object:
 @config_group.command("check")
 def check_config(context: typer.Context) -> None:
     """Read configuration and policies as the daemon would. Exit 2 with what is wrong."""
-    from escrow_monitor.cli.service import plans_of
+    from escrow_monitor.cli.service import plans_of, provider_of
     from escrow_monitor.daemon.plan import check_plans
     from escrow_monitor.daemon.schedule import parse_cron
     from escrow_monitor.settings.section import zone_of
@@ -161,6 +161,7 @@ def check_config(context: typer.Context) -> None:
         packs = len(app.policies.packs)
         banks = len([app.connector(name) for name in settings.banks])
         folders, channels = len(settings.folders), len(app.channels)
+        provider_of(settings)
     say(
         frame.pick(
             zh=f"配置正确:银行 {banks},文件夹 {folders},通道 {channels},政策包 {packs}",

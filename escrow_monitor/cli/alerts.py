@@ -13,7 +13,7 @@ from escrow_monitor.cli.output import print_json, print_json_line, print_table, 
 from escrow_monitor.errors import UsageError
 
 if TYPE_CHECKING:
-    from alerts.alert import Alert, Decision, Reason
+    from alerts.alert import Alert, Decision, Reason, TransitionKind
     from alerts.book import AlertBook, Decided
 
 By = Annotated[str | None, typer.Option(help="Who decides; default the login of this machine.")]
@@ -111,8 +111,9 @@ def show(context: typer.Context, alert_id: str, as_json: AsJson = False) -> None
         return
     for entry in history:
         say(
-            f"{entry.seq:>6} {entry.recorded_at:%Y-%m-%d %H:%M:%S}Z {entry.transition.value:<12} "
-            f"{entry.severity.value:<7} {_words(frame, entry.reason)}: {frame.pick(zh=entry.why.zh, en=entry.why.en)}"
+            f"{entry.seq:>6} {entry.recorded_at:%Y-%m-%d %H:%M:%S}Z {_transition(frame, entry.transition):<12} "
+            f"{frame.name('level', entry.severity.value):<7} {_words(frame, entry.reason)}: "
+            f"{frame.pick(zh=entry.why.zh, en=entry.why.en)}"
         )
     for one in decisions:
         told = one.decision
@@ -122,6 +123,12 @@ def show(context: typer.Context, alert_id: str, as_json: AsJson = False) -> None
     for back in held:
         fate = "withheld" if back.until is None else f"waits until {back.until:%Y-%m-%d %H:%M}Z"
         say(f"{back.seq:>6} {back.channel}: {fate}, {back.reason} {back.by}".rstrip())
+
+
+def _transition(frame: Frame, kind: TransitionKind) -> str:
+    from alerts.feeds.item import TRANSITION_WORDS
+
+    return frame.pick(zh=TRANSITION_WORDS[kind]["zh"], en=kind.value)
 
 
 @group.command()

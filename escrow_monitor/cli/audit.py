@@ -55,9 +55,15 @@ def verify(
     if as_json:
         print_json(_as_json(verdict))
     elif verdict.whole:
-        say(f"{verdict.entries} entries, whole; head {verdict.head.seq} {verdict.head.head}")
+        frame = frame_of(context)
+        head = f"{verdict.head.seq} {verdict.head.head}"
+        say(frame.pick(zh=f"共 {verdict.entries} 条，完整无缺；链头 {head}",
+                       en=f"{verdict.entries} entries, whole; head {head}"))
         if verdict.seals:
-            say(f"{verdict.seals} seals, sealed to entry {verdict.sealed_to} with the key {verdict.key_id}")
+            say(frame.pick(
+                zh=f"{verdict.seals} 个封印，封存至第 {verdict.sealed_to} 条，密钥 {verdict.key_id}",
+                en=f"{verdict.seals} seals, sealed to entry {verdict.sealed_to} with the key {verdict.key_id}",
+            ))
     else:
         warn(f"{verdict.fault} at {verdict.at_seq}: {verdict.detail}")
     raise typer.Exit(0 if verdict.whole else 1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -16,14 +18,20 @@ from escrow_monitor.errors import UsageError
 
 if TYPE_CHECKING:
     from escrow_monitor.actions.show_case import CaseHistory, CaseShown
+    from escrow_monitor.domain.dispute_answers import Audience
     from escrow_monitor.domain.findings import Sentence
     from escrow_monitor.domain.money import Money
+    from escrow_monitor.records.contracts.case_book import CaseSaidPayment
 
 E = TypeVar("E", bound=StrEnum)
 
 cases_group = typer.Typer(no_args_is_help=True, help="Refund disputes: each from its claim to the money in the bank.")
 
 By = Annotated[str | None, typer.Option("--by", help="Who does it; default the name you are logged in by.")]
+OnBehalf = Annotated[str, typer.Option(
+    "--role", help="On whose behalf: staff, institution or family. What the institution says it reads itself."
+)]
+Shown = Annotated[bool, typer.Option("--shown", help="The institution reads it too; else supervisors only.")]
 STATES_HELP = (
     "Only in this state; may be repeated: claimed, gathering, quoted, accepted, contested, ruled, ordered, paid, "
     "closed, withdrawn. Default: all that are open."
@@ -102,7 +110,7 @@ def move(
     as_json: AsJson = False,
 ) -> None:
     """Move a case on. A ruling is proposed by one person and confirmed by another; paid is what the bank shows."""
-    from escrow_monitor.actions.move_case import MoveRefused, move_case
+    from escrow_monitor.actions.move_case import move_case
     from escrow_monitor.actions.show_case import move_json
     from escrow_monitor.domain.dispute_words import MOVES, STATES, Move, Role
 
@@ -111,16 +119,11 @@ def move(
     on_behalf = None if role is None else _one_of(Role, role, "role")
     if on_behalf is Role.SYSTEM:
         raise UsageError("nobody is the system: choose staff, institution, family or second")
-    with frame.app() as app:
-        try:
-            made = move_case(
-                app.database, app.policies, case_no=case_no, move=chosen, actor=_who(by), reason=reason,
-                role=on_behalf, amount=amount, now=app.clock.now(),
-            )
-        except MoveRefused as refused:
-            if frame.language == "zh":
-                raise UsageError(refused.why_zh) from refused
-            raise
+    with frame.app() as app, _in_words(frame):
+        made = move_case(
+            app.database, app.policies, case_no=case_no, move=chosen, actor=_who(by), reason=reason, role=on_behalf,
+            amount=amount, now=app.clock.now(),
+        )
     if as_json:
         print_json(move_json(made))
         return
@@ -130,16 +133,57 @@ def move(
 
 
 @cases_group.command()
-def note(context: typer.Context, case_no: str, text: str, by: By = None, as_json: AsJson = False) -> None:
-    """Write something down about a case."""
+def note(
+    context: typer.Context, case_no: str, text: str, by: By = None, role: OnBehalf = "staff", shown: Shown = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write something down about a case. Supervisors alone read it, unless it is --shown to the institution."""
     from escrow_monitor.actions.note_case import note_case
+    from escrow_monitor.actions.show_case import note_json
+    from escrow_monitor.domain.dispute_words import Role
 
     with frame_of(context).app() as app:
-        kept = note_case(app.database, case_no=case_no, text=text, actor=_who(by), now=app.clock.now())
+        kept = note_case(
+            app.database, case_no=case_no, text=text, actor=_who(by), role=_one_of(Role, role, "role"),
+            audience=_audience(shown), now=app.clock.now(),
+        )
     if as_json:
-        print_json({"case_no": case_no, "note_no": kept.note_no, "text": kept.text, "actor": kept.actor})
+        print_json({"case_no": case_no, **note_json(kept)})
     else:
         say(f"{case_no} #{kept.note_no}")
+
+
+@cases_group.command("said-paid")
+def said_paid(
+    context: typer.Context,
+    case_no: str,
+    amount: Annotated[str, typer.Option(help="How much, in the currency of the case: 3500.00")],
+    on: Annotated[str, typer.Option(help="The day on which it was paid, it says: 2026-11-20.")],
+    reference: Annotated[str, typer.Option(help="The bank's reference.")],
+    note: Annotated[str, typer.Option(help="What else it says.")] = "",
+    by: By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record that the institution of a case says it has paid. It moves nothing: paid is what the bank shows."""
+    from datetime import date
+
+    from escrow_monitor.actions.answer_case import say_paid
+    from escrow_monitor.actions.show_case import said_payment_json
+
+    try:
+        paid_on = date.fromisoformat(on)
+    except ValueError as error:
+        raise UsageError(f"{on!r} is no day: write it as 2026-11-20") from error
+    frame = frame_of(context)
+    with frame.app() as app, _in_words(frame):
+        kept = say_paid(
+            app.database, case_no=case_no, amount=amount, paid_on=paid_on, bank_ref=reference, note=note,
+            actor=_who(by), now=app.clock.now(),
+        )
+    if as_json:
+        print_json({"case_no": case_no, **said_payment_json(kept)})
+    else:
+        say(_said(frame, kept))
 
 
 @cases_group.command()
@@ -150,11 +194,14 @@ def attach(
     note: Annotated[str, typer.Option(help="What it is.")] = "",
     media_type: Annotated[str | None, typer.Option("--type", help="Its media type; default by its name.")] = None,
     by: By = None,
+    role: OnBehalf = "staff",
+    shown: Shown = False,
     as_json: AsJson = False,
 ) -> None:
-    """Keep a document with a case, named by its SHA-256."""
+    """Keep a document with a case, named by its SHA-256. Supervisors alone read it, unless it is --shown."""
     from escrow_monitor.actions.attach_evidence import EVIDENCE_BYTES_MAX, attach_evidence
     from escrow_monitor.actions.show_case import evidence_json
+    from escrow_monitor.domain.dispute_words import Role
 
     if not file.is_file():
         raise UsageError(f"{file}: no such file")
@@ -163,12 +210,31 @@ def attach(
     with frame_of(context).app() as app:
         kept = attach_evidence(
             app.database, case_no=case_no, content=content, filename=file.name, note=note, media_type=media_type,
-            actor=_who(by), now=app.clock.now(),
+            actor=_who(by), role=_one_of(Role, role, "role"), audience=_audience(shown), now=app.clock.now(),
         )
     if as_json:
         print_json({"case_no": case_no, **evidence_json(kept)})
     else:
         say(f"{case_no} #{kept.evidence_no} {kept.filename} {kept.media_type} {kept.size} {kept.sha256}")
+
+
+@contextmanager
+def _in_words(frame: Frame) -> Iterator[None]:
+    """What is refused, in the language that was chosen."""
+    from escrow_monitor.actions.move_case import MoveRefused
+
+    try:
+        yield
+    except MoveRefused as refused:
+        if frame.language == "zh":
+            raise UsageError(refused.why_zh) from refused
+        raise
+
+
+def _audience(shown: bool) -> Audience:
+    from escrow_monitor.domain.dispute_answers import Audience
+
+    return Audience.INSTITUTION if shown else Audience.SUPERVISORS
 
 
 def _who(by: str | None) -> str:
@@ -245,7 +311,21 @@ def _tell(frame: Frame, found: CaseHistory) -> None:
         say(f"  {made.moved_at.astimezone(ZONE):%Y-%m-%d %H:%M}  {_word(frame, MOVES[made.move])}{amount} -> "
             f"{_word(frame, STATES[made.to_state])}  {_word(frame, ROLES[made.role])} {made.actor}: {made.reason}")
     for written in found.notes:
-        say(f"  {written.noted_at.astimezone(ZONE):%Y-%m-%d %H:%M}  {written.actor}: {written.text}")
+        say(f"  {written.noted_at.astimezone(ZONE):%Y-%m-%d %H:%M}  {_word(frame, ROLES[written.role])}"
+            f" {written.actor}: {written.text}")
     for paper in found.evidence:
-        say(f"  {paper.attached_at.astimezone(ZONE):%Y-%m-%d %H:%M}  {paper.actor}: {paper.filename} {paper.size}"
+        say(f"  {paper.attached_at.astimezone(ZONE):%Y-%m-%d %H:%M}  {_word(frame, ROLES[paper.role])}"
+            f" {paper.actor}: {paper.filename} {paper.size}"
             f" {paper.sha256} {paper.note}".rstrip())
+    for saying in found.said_payments:
+        say(f"  {saying.said_at.astimezone(ZONE):%Y-%m-%d %H:%M}  {_said(frame, saying)}")
+
+
+def _said(frame: Frame, one: CaseSaidPayment) -> str:
+    said = one.said
+    return frame.pick(
+        zh=f"{one.case_no}：机构自称 {said.paid_on} 已付 {said.amount.grouped}，流水号 {said.bank_ref}"
+           f"（{one.actor}）；到账以银行流水为准",
+        en=f"{one.case_no}: the institution says it paid {said.amount.grouped} on {said.paid_on}, reference "
+           f"{said.bank_ref} ({one.actor}); it is paid once the bank shows it",
+    )

@@ -106,7 +106,7 @@ def _report(frame: Frame, app: App, rounds: list[dict[str, object]], *, as_json:
             }
         )
         return 1 if wrong else 0
-    say(frame.pick(zh="各轮次", en="Rounds"))
+    say(frame.pick(zh="各定时任务", en="Rounds"))
     for report in rounds:
         counts = " ".join(f"{name}={count}" for name, count in report["counts"].items() if count)  # type: ignore[attr-defined]  # a Report's counts
         say(f"  {report['round']:<16} {report['shard']:<10} {report['outcome']:<6} {counts}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from escrow_monitor.cli import words
 from escrow_monitor.clock import ZONE
 from escrow_monitor.errors import UsageError
 
@@ -75,9 +76,18 @@ class Frame:
             app.database.upgrade()
             yield app
 
+    def name(self, kind: str, key: str) -> str:
+        """The name of a value of a closed set as the console has it; in English, which programs cut too, the value."""
+        return words.name(kind, key, "zh") if self.language == "zh" else key
+
     def pick(self, *, zh: str, en: str) -> str:
         """The sentence in the language of this run."""
         return zh if self.language == "zh" else en
+
+
+def completed(names: Sequence[str]) -> Callable[[str], list[str]]:
+    """What a shell completes an argument to, of a closed set of names."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
 
 
 def frame_of(context: typer.Context) -> Frame:

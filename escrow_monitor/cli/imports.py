@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from escrow_monitor.cli.frame import AsJson, Frame, frame_of
+from escrow_monitor.cli.frame import AsJson, Frame, completed, frame_of
 from escrow_monitor.cli.output import print_json, say, warn
 from escrow_monitor.cli.progress import progress
 from escrow_monitor.errors import UsageError
 
 if TYPE_CHECKING:
     from escrow_monitor.actions.import_files import Imported
+
+
+KINDS = (
+    "institutions", "accounts", "contracts", "charges", "lessons", "refund-claims", "complaints", "notices", "template",
+)
 
 
 class _WithColumns(TyperCommand):
@@ -39,7 +44,8 @@ def register(app: typer.Typer) -> None:
 def import_(
     context: typer.Context,
     kind: Annotated[str, typer.Argument(
-        help="institutions, accounts, contracts, charges, lessons, refund-claims, complaints or notices; or template"
+        help="institutions, accounts, contracts, charges, lessons, refund-claims, complaints or notices; or template",
+        autocompletion=completed(KINDS),
     )],
     file: Annotated[str, typer.Argument(
         help="CSV (UTF-8 or GB18030), XLSX or JSON Lines with a header row; of a template, the kind"

@@ -24,6 +24,7 @@ from escrow_monitor.wiring import App, assembled, policies_of
 if TYPE_CHECKING:
     from escrow_monitor.settings import LimitSettings, Settings
     from escrow_monitor.web.limits import Rates
+    from escrow_monitor.web.oidc import Provider
     from escrow_monitor.web.ports import LawFolder, WebPorts
     from escrow_monitor.web.server import WebServer
 
@@ -112,9 +113,42 @@ def web_ports(app: App, clockwork: Daemon | None, *, home_url: str) -> WebPorts:
         real_now=app.real_now,
         law=law_folder(app),
         back_test=partial(asked_back_test, app.settings),
+        profiles=app.statement_profiles,
         seal_key=lambda: app.seal_key,
         rates=rates_of(app.settings.web.limits),
+        oidc=provider_of(app.settings),
     )
+
+
+def provider_of(settings: Settings) -> Provider | None:
+    """Where people sign in who have no password here. Raises ConfigurationError where the extra is missing."""
+    from escrow_monitor.domain.identities import Mapped, RoleLine
+    from escrow_monitor.web.oidc import Client, Provider
+
+    chosen = settings.web.oidc
+    if chosen is None:
+        return None
+    lines = [
+        RoleLine(
+            value=line.value, role=line.role, uscc=line.institution,
+            districts=() if line.districts == "all" else None if line.districts is None else tuple(line.districts),
+        )
+        for line in chosen.roles
+    ]
+    return Provider(Client(
+        issuer=chosen.issuer, client_id=chosen.client_id,
+        client_secret=settings.secret(
+            chosen.client_secret, chosen.client_secret_file, what="web.oidc.client_secret_file"
+        ) or "",
+        scopes=chosen.scopes, timeout_seconds=chosen.timeout_seconds,
+        ca_file=None if chosen.ca_file is None else str(settings.path(chosen.ca_file)),
+        labels={"zh": chosen.label_zh, "en": chosen.label_en},
+        mapped=Mapped(
+            name_claim=chosen.name_claim, display_name_claim=chosen.display_name_claim,
+            roles_claim=chosen.roles_claim, districts_claim=chosen.districts_claim,
+            institution_claim=chosen.institution_claim, roles=lines, provision=chosen.provision,
+        ),
+    ))
 
 
 def rates_of(limits: LimitSettings) -> Rates:

@@ -14,8 +14,8 @@ from pathlib import Path
 import tomli_w
 
 from escrow_monitor.actions.api_keys import create_key
-from escrow_monitor.actions.passwords import generated_password
-from escrow_monitor.actions.users import add_user, reset_password
+from escrow_monitor.actions.passwords import generated_password, kept_of
+from escrow_monitor.actions.users import By, add_user, reset_password
 from escrow_monitor.cli.frame import Frame
 from escrow_monitor.cli.service import WebPart, make_daemon, make_watchdog
 from escrow_monitor.clock import ZONE, Clock, ReplayClock, SystemClock
@@ -194,13 +194,15 @@ def _as_connected(account: Account) -> Account:
 def _people(app: App) -> str:
     """Let people sign in with a new password, and return it."""
     password = generated_password()
-    with app.database.read() as session:
+    hashes = {name: kept_of(password, name=name) for name in PEOPLE}
+    by, now = By(actor="demo"), app.real_now()
+    with app.database.write() as session:
         known = {user.name for user in users.known(session)}
-    for name, role in PEOPLE.items():
-        if name in known:
-            reset_password(app.database, name=name, password=password, actor="demo", now=app.real_now())
-        else:
-            add_user(app.database, name=name, role=role, password=password, actor="demo", now=app.real_now())
+        for name, role in PEOPLE.items():
+            if name in known:
+                reset_password(session, name=name, password_hash=hashes[name], by=by, now=now)
+            else:
+                add_user(session, name=name, role=role, password_hash=hashes[name], by=by, now=now)
     return password
 
 

@@ -12,6 +12,7 @@ from escrow_monitor.cli.output import print_json, print_table, say, warn
 from escrow_monitor.errors import UsageError
 
 if TYPE_CHECKING:
+    from escrow_monitor.actions.users import By
     from escrow_monitor.domain.permissions import UserRole
     from escrow_monitor.records.people.users import User
     from escrow_monitor.wiring import App
@@ -39,15 +40,26 @@ def add(
     role: Annotated[str, typer.Option(help="viewer, staff, regulator, auditor, admin, institution.")],
     display_name: Annotated[str, typer.Option(help="The person's name as pages show it.")] = "",
     district: _Districts = None, institution: _Institution = None, password_stdin: _FromInput = False,
-    generate: _Generated = False, as_json: AsJson = False,
+    generate: _Generated = False,
+    no_password: Annotated[
+        bool, typer.Option("--no-password", help="They sign in at the provider of [web.oidc] only.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Add a person. Without --district they see every district."""
+    from escrow_monitor.actions.passwords import kept_of
     from escrow_monitor.actions.users import add_user
+    from escrow_monitor.records.people.users import NO_PASSWORD
 
-    kind, password = _role(role), _password(frame_of(context), from_input=password_stdin, generate=generate)
-    with frame_of(context).app(makes=True) as app:
+    kind, kept, password = _role(role), NO_PASSWORD, ""
+    if no_password and (password_stdin or generate):
+        raise UsageError("--no-password excludes --password-stdin and --generate")
+    if not no_password:
+        password = _password(frame_of(context), name, from_input=password_stdin, generate=generate)
+        kept = kept_of(password, name=name)
+    with frame_of(context).app(makes=True) as app, app.database.write() as session:
         user = add_user(
-            app.database, name=name, role=kind, password=password, actor=ACTOR, now=app.real_now(),
+            session, name=name, role=kind, password_hash=kept, by=_by(), now=app.real_now(),
             display_name=display_name, districts=district, uscc=institution,
         )
     if as_json:
@@ -81,7 +93,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
 def show(context: typer.Context, name: str, as_json: AsJson = False) -> None:
     """One person: what they may, where, and whether they are locked out or signed in."""
     from escrow_monitor.domain.permissions import of_role
-    from escrow_monitor.records.people import sessions, sign_in_tries, users
+    from escrow_monitor.records.people import identities, sessions, sign_in_tries, users
 
     with frame_of(context).app() as app, app.database.read() as session:
         user, now = users.user(session, name), app.real_now()
@@ -89,10 +101,11 @@ def show(context: typer.Context, name: str, as_json: AsJson = False) -> None:
             raise UsageError(f"there is no user {name[:40]!r}: see users list")
         tried = sign_in_tries.tries(session, sign_in_tries.subject_of("name", name), now=now)
         signed_in = len(sessions.open_sessions(session, user_name=name, now=now))
+        elsewhere = [f"{one.subject} at {one.issuer}" for one in identities.of_user(session, name)]
     told = {
         **_json(user), "permissions": sorted(of_role(user.role)), "failed_sign_ins": tried.failures,
         "locked_until": tried.locked_until.isoformat() if tried.is_locked and tried.locked_until else None,
-        "open_sessions": signed_in,
+        "open_sessions": signed_in, "identities": elsewhere,
     }
     if as_json:
         print_json(told)
@@ -110,8 +123,8 @@ def set_role_(
     from escrow_monitor.actions.users import set_role
 
     kind = _role(role)
-    with frame_of(context).app() as app:
-        user = set_role(app.database, name=name, role=kind, uscc=institution, actor=ACTOR, now=app.real_now())
+    with frame_of(context).app() as app, app.database.write() as session:
+        user = set_role(session, name=name, role=kind, uscc=institution, by=_by(), now=app.real_now())
     say(f"{user.name}: {_where(user)}")
 
 
@@ -126,9 +139,9 @@ def set_districts_(
 
     if bool(districts) == all_:
         raise UsageError("name districts, or --all for every district")
-    with frame_of(context).app() as app:
+    with frame_of(context).app() as app, app.database.write() as session:
         user = set_districts(
-            app.database, name=name, districts=None if all_ else districts, actor=ACTOR, now=app.real_now()
+            session, name=name, districts=None if all_ else districts, by=_by(), now=app.real_now()
         )
     say(f"{user.name}: {_where(user)}")
 
@@ -138,8 +151,8 @@ def disable(context: typer.Context, name: str) -> None:
     """Close a person's account and end their sessions; their name stays theirs."""
     from escrow_monitor.actions.users import disable_user
 
-    with frame_of(context).app() as app:
-        ended = disable_user(app.database, name=name, actor=ACTOR, now=app.real_now())
+    with frame_of(context).app() as app, app.database.write() as session:
+        ended = disable_user(session, name=name, by=_by(), now=app.real_now())
     say(f"{name} disabled, {ended} sessions ended")
 
 
@@ -148,8 +161,8 @@ def enable(context: typer.Context, name: str) -> None:
     """Open a person's account again."""
     from escrow_monitor.actions.users import enable_user
 
-    with frame_of(context).app() as app:
-        enable_user(app.database, name=name, actor=ACTOR, now=app.real_now())
+    with frame_of(context).app() as app, app.database.write() as session:
+        enable_user(session, name=name, by=_by(), now=app.real_now())
     say(f"{name} enabled")
 
 
@@ -159,11 +172,13 @@ def reset_password_(
     as_json: AsJson = False,
 ) -> None:
     """Give a person another password; it ends their sessions and any lock."""
+    from escrow_monitor.actions.passwords import kept_of
     from escrow_monitor.actions.users import reset_password
 
-    password = _password(frame_of(context), from_input=password_stdin, generate=generate)
-    with frame_of(context).app() as app:
-        ended = reset_password(app.database, name=name, password=password, actor=ACTOR, now=app.real_now())
+    password = _password(frame_of(context), name, from_input=password_stdin, generate=generate)
+    kept = kept_of(password, name=name)
+    with frame_of(context).app() as app, app.database.write() as session:
+        ended = reset_password(session, name=name, password_hash=kept, by=_by(), now=app.real_now())
     if as_json:
         print_json({"name": name, "sessions_ended": ended, **({"password": password} if generate else {})})
         return
@@ -215,11 +230,45 @@ def revoke(
 def _revoked(app: App, session_id: str | None, user: str | None) -> str:
     from escrow_monitor.actions.users import revoke_session, revoke_sessions
 
-    if session_id is not None:
-        revoke_session(app.database, session_id=session_id, actor=ACTOR, now=app.real_now())
-        return f"{session_id} revoked"
-    ended = revoke_sessions(app.database, name=user or "", actor=ACTOR, now=app.real_now())
+    with app.database.write() as session:
+        if session_id is not None:
+            revoke_session(session, session_id=session_id, by=_by(), now=app.real_now())
+            return f"{session_id} revoked"
+        ended = revoke_sessions(session, name=user or "", by=_by(), now=app.real_now())
     return f"{ended} sessions of {user} revoked"
+
+
+@users_group.command()
+def link(
+    context: typer.Context, name: str,
+    subject: Annotated[str, typer.Argument(help="The claim `sub` that the provider of [web.oidc] has for them.")],
+) -> None:
+    """Say who a person is at the provider, so that they can sign in there."""
+    from escrow_monitor.actions.users import link_identity
+
+    frame = frame_of(context)
+    oidc = frame.settings.web.oidc
+    if oidc is None:
+        raise UsageError("no provider is configured: set [web.oidc]")
+    with frame.app() as app, app.database.write() as session:
+        link_identity(session, name=name, issuer=oidc.issuer, subject=subject, by=_by(), now=app.real_now())
+    say(f"{name} is {subject} at {oidc.issuer}")
+
+
+@users_group.command()
+def unlink(context: typer.Context, name: str) -> None:
+    """Forget who a person is at the provider, and end their sessions."""
+    from escrow_monitor.actions.users import unlink_identity
+
+    with frame_of(context).app() as app, app.database.write() as session:
+        gone = unlink_identity(session, name=name, by=_by(), now=app.real_now())
+    say(f"{name} unlinked from {', '.join(one.issuer for one in gone)}")
+
+
+def _by() -> By:
+    from escrow_monitor.actions.users import By
+
+    return By(actor=ACTOR)
 
 
 def _role(text: str) -> UserRole:
@@ -230,14 +279,14 @@ def _role(text: str) -> UserRole:
     return UserRole(text)
 
 
-def _password(frame: Frame, *, from_input: bool, generate: bool) -> str:
+def _password(frame: Frame, name: str, *, from_input: bool, generate: bool) -> str:
     """A password, never from the command line itself: that stands in the list of processes and in histories."""
     from escrow_monitor.actions.passwords import generated_password
 
     if from_input and generate:
         raise UsageError("--password-stdin and --generate exclude each other")
     if generate:
-        return generated_password()
+        return generated_password(name=name)
     if from_input or not sys.stdin.isatty():
         password = sys.stdin.readline().rstrip("\r\n")
         if not password:
@@ -258,6 +307,6 @@ def _json(user: User) -> dict[str, object]:
         "name": user.name, "display_name": user.display_name, "role": user.role.value,
         "districts": None if user.districts is None else list(user.districts), "uscc": user.uscc,
         "open": user.is_open, "created_at": user.created_at.isoformat(),
-        "password_set_at": user.password_set_at.isoformat(),
+        "password_set_at": user.password_set_at.isoformat() if user.has_password else None,
         "disabled_at": user.disabled_at.isoformat() if user.disabled_at else None,
     }

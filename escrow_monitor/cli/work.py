@@ -6,13 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escrow_monitor.cli.frame import AsJson, frame_of, parse_instant
+from escrow_monitor.cli import words
+from escrow_monitor.cli.frame import AsJson, completed, frame_of, parse_instant
 from escrow_monitor.cli.output import print_json, say
 from escrow_monitor.cli.progress import progress
 
 if TYPE_CHECKING:
     from escrow_monitor.rounds.report import Report
     from escrow_monitor.wiring import App
+
+
+ROUND_NAMES = (
+    "pull-balances", "load-statements", "check-balances", "reconcile", "watch-closure", "deliver-alerts",
+    "watch-rounds", "seal-audit",
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -50,7 +57,7 @@ def round_(
         str,
         typer.Argument(
             help="pull-balances, load-statements, check-balances, reconcile, watch-closure, deliver-alerts, "
-            "watch-rounds, seal-audit"
+            "watch-rounds, seal-audit", autocompletion=completed(ROUND_NAMES),
         ),
     ],
     shard: Annotated[str | None, typer.Option(help="Only this bank, folder or channel.")] = None,
@@ -75,17 +82,23 @@ def round_(
             print_json([report.as_json() for report in reports])
         else:
             for report in reports:
-                say(line(report))
+                say(line(report, frame.language))
             if not reports:
                 say(frame.pick(zh=f"{name}:没有配置任何银行、文件夹或通道", en=f"{name}: nothing is configured for it"))
         code = 1 if any(report.outcome != "ok" for report in reports) else 0
     raise typer.Exit(code)
 
 
-def line(report: Report) -> str:
-    """A report on one line: `pull-balances icbc wrong accounts=12 answered=11 refused=1`."""
-    counts = " ".join(f"{name}={count}" for name, count in report.counts.items())
+def line(report: Report, lang: str) -> str:
+    """A report on one line: `pull-balances icbc wrong accounts=12 answered=11 refused=1`, in Chinese in its words."""
     tail = f" — {report.detail}" if report.detail else ""
+    if lang == "zh":
+        counts = " ".join(f"{words.name('field', name, lang)}={count}" for name, count in report.counts.items())
+        shard = "" if report.shard == "all" else f" {report.shard}"
+        again = "（已经做过）" if report.repeated else ""
+        done = words.name("outcome", report.outcome.value, lang)
+        return f"{words.name('round', report.round, lang)}{shard} {done} {counts}{tail}{again}"
+    counts = " ".join(f"{name}={count}" for name, count in report.counts.items())
     again = " (already done)" if report.repeated else ""
     return f"{report.round} {report.shard} {report.outcome} {counts}{tail}{again}"
 

@@ -79,6 +79,9 @@ class RefusedReason(StrEnum):
     NEVER_SEEN = "never_seen"
     MONEY_UNDER_WAY = "money_under_way"
     MONEY_STILL_DUE = "money_still_due"
+    TIME_IS_OVER = "time_is_over"
+    CONTESTED_BEFORE = "contested_before"
+    NOTHING_TO_PAY = "nothing_to_pay"
 
 
 STATES: Mapping[CaseState, Sentence] = {
@@ -199,5 +202,20 @@ REFUSALS: Mapping[RefusedReason, Sentence] = {
     RefusedReason.MONEY_STILL_DUE: Sentence(
         zh="案件 {case}：银行尚未见到同意的退款中的 {outstanding}，不能结案",
         en="case {case}: {outstanding} of what is agreed was not seen in the bank, so it is not closed",
+    ),
+    # Of what an institution answers itself.
+    RefusedReason.TIME_IS_OVER: Sentence(
+        zh="案件 {case}：答复期已过，自 {late_from} 起未答复视为同意；有异议请联系监管人员",
+        en="case {case}: the time to answer is over, silence counts as consent from {late_from}; to object, call the "
+        "supervisors",
+    ),
+    RefusedReason.CONTESTED_BEFORE: Sentence(
+        zh="案件 {case}：已提出过异议；愿意多退请写明比 {agreed} 更多的金额，补充理由请写备注",
+        en="case {case}: it is contested already; to agree to more, write an amount above {agreed}, and what is to be "
+        "added to the grounds as a note",
+    ),
+    RefusedReason.NOTHING_TO_PAY: Sentence(
+        zh="案件 {case} 现为“{state_zh}”，没有待退款项",
+        en="case {case} is {state_en}, and nothing is left to be paid",
     ),
 }

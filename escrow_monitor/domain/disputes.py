@@ -211,16 +211,16 @@ def decide(case: Case, wish: Wish) -> Moved | Refused:
     said = wish.reason.strip()
     targets = TRANSITIONS[wish.move].to.get(case.state)
     if not said:
-        return _refused(case, wish, RefusedReason.NO_REASON)
+        return refusal(case, wish, RefusedReason.NO_REASON)
     if targets is None:
-        return _refused(case, wish, RefusedReason.NOT_FROM_HERE)
+        return refusal(case, wish, RefusedReason.NOT_FROM_HERE)
     if wish.role not in TRANSITIONS[wish.move].by:
-        return _refused(case, wish, RefusedReason.NOT_YOUR_ROLE)
+        return refusal(case, wish, RefusedReason.NOT_YOUR_ROLE)
     if wish.amount is not None and wish.amount.currency != case.currency:
-        return _refused(case, wish, RefusedReason.ANOTHER_CURRENCY)
+        return refusal(case, wish, RefusedReason.ANOTHER_CURRENCY)
     changed = _changed(case, wish)
     if isinstance(changed, RefusedReason):
-        return _refused(case, wish, changed)
+        return refusal(case, wish, changed)
     after = replace(changed, state=next(to for to in targets if _fits(to, changed)), moves=case.moves + 1)
     return Moved(before=case, after=after, wish=replace(wish, reason=said))
 
@@ -367,7 +367,8 @@ def _name(actor: str) -> str:
     return actor.partition(":")[2].strip().casefold() or actor.strip().casefold()
 
 
-def _refused(case: Case, wish: Wish, reason: RefusedReason) -> Refused:
+def refusal(case: Case, wish: Wish, reason: RefusedReason, **values: Value) -> Refused:
+    """A refusal of what is wished, with what its sentence says besides."""
     state, move, role = words.STATES[case.state], words.MOVES[wish.move], words.ROLES[wish.role]
     persons = sorted(TRANSITIONS[wish.move].by)
     moves = open_moves(case)
@@ -380,5 +381,5 @@ def _refused(case: Case, wish: Wish, reason: RefusedReason) -> Refused:
         "open_en": ", ".join(each.value for each in moves) or "nothing",
         "proposer": None if case.proposal is None else case.proposal.by, "currency": case.currency,
         "amount": wish.amount, "asked": case.asked, "top": case.top, "agreed": case.agreed, "ordered": case.ordered,
-        "paid": case.paid, "outstanding": case.outstanding,
+        "paid": case.paid, "outstanding": case.outstanding, **values,
     })

@@ -28,6 +28,11 @@ class Visible:
         """True if nothing is kept from them, what belongs to no institution included."""
         return self.districts is None and self.uscc is None
 
+    @property
+    def is_of_institution(self) -> bool:
+        """True for an institution itself, which does not read what supervisors write among themselves."""
+        return self.uscc is not None
+
     def covers(self, *, uscc: str | None, district: str | None) -> bool:
         """True if what belongs to this institution in this district may be seen."""
         if self.uscc is not None and uscc != self.uscc:
@@ -41,6 +46,17 @@ class Visible:
         if institution is None:
             return self.is_everything
         return self.covers(uscc=institution.uscc, district=institution.district)
+
+    def includes(self, other: Visible, *, district: str | None = None) -> bool:
+        """True if all that `other` sees is seen here too. `district` is where the institution is that other sees."""
+        if self.is_everything:
+            return True
+        if other.uscc is not None:
+            return self.covers(uscc=other.uscc, district=district)
+        if self.uscc is not None or other.districts is None or self.districts is None:
+            return False
+        mine = self.districts
+        return all(any(code.startswith(begin) for begin in mine) for code in other.districts)
 
     def covers_labels(self, labels: Mapping[str, str]) -> bool:
         """True if an alert or feed entry with these labels (`uscc`, `district`) may be seen."""

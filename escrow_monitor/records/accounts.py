@@ -44,6 +44,15 @@ class InstitutionRow(Row, table=True):
     changed_at: datetime
 
 
+class RegisterVersionRow(Row, table=True):
+    """One row: how often institutions were new or changed, so that who holds them in memory sees that they are old."""
+
+    __tablename__ = "register_version"
+
+    one: int = large(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    version: int = large()
+
+
 class AccountRow(Row, table=True):
     """A supervised account."""
 
@@ -168,6 +177,8 @@ def save_institutions(session: Session, items: Iterable[Institution], *, now: da
             " OR n.policy IS DISTINCT FROM i.policy", ever=EVER,
         )
         changed = _merge(session, "institutions", "uscc", _INSTITUTION, now)
+    if changed:
+        run(session, "UPDATE register_version SET version = version + 1")
     _touch_accounts(session, "a.uscc", changed)
     # Another district or policy can mean another law for its contracts.
     run(session, "UPDATE contract_laws SET stale = true WHERE uscc IN EACH(:changed)", changed=changed)

@@ -52,6 +52,11 @@ class Database:
         self._writer = self._engine.execution_options(writes=True)
 
     @property
+    def address(self) -> URL:
+        """Where it is and how to get in, password included: for the programs that copy it, never for a message."""
+        return self._url
+
+    @property
     def name(self) -> str:
         """What to call it in messages: the file, or host and database. Never a password."""
         if self.is_sqlite:

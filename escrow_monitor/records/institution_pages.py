@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlmodel import Session
 
@@ -19,16 +19,14 @@ from escrow_monitor.domain.institutions import Institution, InstitutionKind, Ins
 from escrow_monitor.domain.visibility import EVERYTHING, Visible
 from escrow_monitor.records.accounts import INSTITUTION_COLUMNS
 from escrow_monitor.records.alerts.alarms import RANK
+from escrow_monitor.records.alerts.open_now import AlarmedInstitution
 from escrow_monitor.records.bulk import Reader, fetch, from_json, is_sqlite, run, texts
 from escrow_monitor.records.closure.watches import PPM
-from escrow_monitor.records.visible import conditions
+from escrow_monitor.records.directory import Directory
+from escrow_monitor.records.visible import DISTRICT_DIGITS, of_institutions
 
 FOUND_BY_TEXT_MAX = 1_000
 """So many institutions are looked at one by one; of a text that more have, it is enough to look as they come."""
-DISTRICT_DIGITS = 6
-"""Of a whole code; a shorter one is the beginning of many."""
-ALARMED_MAX = 30_000
-"""Of so many institutions with an open alert all can be held in memory for a moment."""
 FEW_STANDINGS = 5_000
 """Of a standing that no more accounts have, the accounts are looked up first."""
 
@@ -133,94 +131,57 @@ class InstitutionLine:
 
 def page(
     session: Session, asked: AskedInstitutions, *, after: Place | None = None, limit: int = 50, by_code: bool = False,
-    trend_from: date | None = None,
+    trend_from: date | None = None, names: Directory | None = None,
 ) -> list[InstitutionLine]:
     """At most `limit` institutions that fit: the worst open alert first, of those the longest open; or by code.
 
-    With `trend_from` each comes with the closings of its weakest account from that day on.
+    With `trend_from` each comes with the closings of its weakest account from that day on. `names` are all names of the
+    register where they are held in memory.
     """
-    return _lines(session, _found(session, asked, _where(session, asked), after, limit, by_code), trend_from)
-
-
-class AlarmedInstitution(NamedTuple):
-    """What a list chooses and orders institutions with open alerts by. `standing` is None where it was not asked."""
-
-    urgency: int
-    opened_at: datetime
-    uscc: str
-    name: str
-    district: str | None
-    kind: str | None
-    standing: Standing | None
-    closure: Level | None
-
-
-def alarmed_institutions(session: Session, *, standings: bool) -> list[AlarmedInstitution] | None:
-    """All institutions with an open alert, the most urgent first, to choose from in memory; None for too many.
-
-    The joins that a list is chosen by cost more than all else of its page; one who asks for all of them can serve
-    every filter for a moment. `standings`: with the standing of each one's worst account.
-    """
-    reader, held = Reader(session), _held_levels(session)
-    standing = _WORST_STANDING if standings else "NULL"
-    rows = fetch(
-        session,
-        f"SELECT w.urgency, w.opened_at, w.uscc, i.name, i.district, i.kind, {standing} {_ALARMED}"
-        " ORDER BY w.urgency, w.opened_at, w.uscc LIMIT :limit", limit=ALARMED_MAX + 1,
-    )
-    if len(rows) > ALARMED_MAX:
-        return None
-    return [
-        AlarmedInstitution(
-            urgency, reader.at(opened_at), uscc, name, district, kind, None if worst is None else _STANDINGS[worst],
-            held.get(uscc),
-        )
-        for urgency, opened_at, uscc, name, district, kind, worst in rows
-    ]
-
-
-def _held_levels(session: Session) -> Mapping[str, Level | None]:
-    return {
-        uscc: LEVELS[held] for uscc, held in fetch(session, "SELECT uscc, held FROM closure_states WHERE held > 0")
-    }
+    return _lines(session, _found(session, asked, _where(session, asked, names), after, limit, by_code), trend_from)
 
 
 def first_page(
     session: Session, asked: AskedInstitutions, *, limit: int = 50, by_code: bool = False,
-    trend_from: date | None = None, among: Sequence[AlarmedInstitution] | None = None,
+    trend_from: date | None = None, among: Sequence[AlarmedInstitution] | None = None, names: Directory | None = None,
 ) -> tuple[list[InstitutionLine], Mapping[Severity, int]]:
     """The first page, and how many institutions have which worst open alert, if `level` were left open.
 
-    `among` are the alarmed institutions as they were a moment ago, with standings where one is asked for.
+    `among` are the alarmed institutions that may be seen as they were a moment ago, `names` all of the register.
     """
     if among is None:
-        where = _where(session, asked)
+        where = _where(session, asked, names)
         alarmed, counts = _alarmed_and_counts(session, asked.level, *where, limit)
         found = _found(session, asked, where, None, limit, by_code, alarmed=alarmed)
         return _lines(session, found, trend_from), counts
-    fits = [one for one in among if _fits(one, asked)]
+    fits = _fitting(among, asked)
     counts = {_BY_URGENCY[urgency]: count for urgency, count in Counter(one.urgency for one in fits).items()}
-    return _chosen(session, asked, fits, limit, by_code, trend_from), counts
+    return _chosen(session, asked, fits, limit, by_code, trend_from, names), counts
 
 
-def _fits(one: AlarmedInstitution, asked: AskedInstitutions) -> bool:
-    """The same as `_where`, for one that is in memory."""
-    return (
-        asked.visible.covers(uscc=one.uscc, district=one.district)
-        and (asked.kind is None or one.kind == asked.kind.value)
-        and (not asked.district or (one.district or "").startswith(asked.district))
-        and (asked.standing is None or one.standing is asked.standing)
-        and (asked.closure is None or (one.closure is not None and asked.closure in ("any", one.closure.value)))
-        and (not asked.text or asked.text.lower() in one.name.lower() or one.uscc.startswith(asked.text.upper()))
-    )
+def _fitting(among: Sequence[AlarmedInstitution], asked: AskedInstitutions) -> Sequence[AlarmedInstitution]:
+    """The same as `_where`, of those that are in memory and may be seen."""
+    if asked.kind is not None:
+        among = [one for one in among if one.kind == asked.kind.value]
+    if asked.district:
+        begin = asked.district
+        among = [one for one in among if (one.district or "").startswith(begin)]
+    if asked.standing is not None:
+        among = [one for one in among if one.standing is asked.standing]
+    if asked.closure is not None:
+        among = [one for one in among if one.closure is not None and asked.closure in ("any", one.closure.value)]
+    if asked.text:
+        part, code = asked.text.lower(), asked.text.upper()
+        among = [one for one in among if part in one.name.lower() or one.uscc.startswith(code)]
+    return among
 
 
 def _chosen(
     session: Session, asked: AskedInstitutions, fits: Sequence[AlarmedInstitution], limit: int, by_code: bool,
-    trend_from: date | None,
+    trend_from: date | None, names: Directory | None,
 ) -> list[InstitutionLine]:
     if by_code:
-        found = _found(session, asked, _where(session, asked), None, limit, by_code)
+        found = _found(session, asked, _where(session, asked, names), None, limit, by_code)
         return _lines(session, found, trend_from)
     level = asked.level
     chosen = [
@@ -232,7 +193,7 @@ def _chosen(
         for one in chosen if one.uscc in registered
     ]
     if level in (None, "none") and len(found) < limit:
-        where, given = _where(session, asked)
+        where, given = _where(session, asked, names)
         found += _by_code(session, f"{where} AND {_IS_CALM}", given, None, limit - len(found))
     return _lines(session, found, trend_from)
 
@@ -248,7 +209,7 @@ def _registered(session: Session, usccs: Sequence[str]) -> Mapping[str, Institut
 
 def count(session: Session, visible: Visible = EVERYTHING) -> int:
     """How many institutions are registered."""
-    where, given = conditions(visible, uscc="i.uscc")
+    where, given = of_institutions(visible)
     return int(run(
         session, f"SELECT count(*) FROM institutions i WHERE {' AND '.join(where) or 'true'}", **given
     ).scalar_one())
@@ -415,7 +376,7 @@ _HAS_FEW = """
 """
 
 
-def _where(session: Session, asked: AskedInstitutions) -> tuple[str, dict[str, Any]]:
+def _where(session: Session, asked: AskedInstitutions, names: Directory | None) -> tuple[str, dict[str, Any]]:
     """The condition on institution `i`, with its values."""
     where, given = ["true"], dict[str, Any]()
     if asked.kind is not None:
@@ -429,26 +390,28 @@ def _where(session: Session, asked: AskedInstitutions) -> tuple[str, dict[str, A
         # Not by comparison: in the order of some locales digits come after what would mark the end.
         where.append("i.district LIKE :district")
         given["district"] = f"{asked.district}%"
-    seen, values = conditions(asked.visible, uscc="i.uscc")
+    seen, values = of_institutions(asked.visible)
     where += seen
     given |= values
     if asked.closure is not None:
         held = "> 0" if asked.closure == "any" else f"= {LEVELS.index(Level(asked.closure))}"
         where.append(f"i.uscc IN (SELECT c.uscc FROM closure_states c WHERE c.held {held})")
     if asked.text:
-        where.append(_fits_text(session, asked.text, " AND ".join(where), given))
+        where.append(_fits_text(session, asked.text, " AND ".join(where), given, names))
     if asked.standing is not None:
         where.append(_fits_standing(session, asked.standing))
     return " AND ".join(where), given
 
 
-def _fits_text(session: Session, asked: str, where: str, given: dict[str, Any]) -> str:
+def _fits_text(
+    session: Session, asked: str, where: str, given: dict[str, Any], names: Directory | None
+) -> str:
     escaped = asked.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     given |= {"part": f"%{escaped}%", "code": f"{escaped.upper()}%"}
     # SQLite's LIKE makes no difference between a and A anyway, and is twice as fast without being told so.
     like = "LIKE" if is_sqlite(session) else "ILIKE"
     fits = f"(i.name {like} :part ESCAPE '\\' OR i.uscc LIKE :code ESCAPE '\\')"
-    found = texts(
+    found = names.named(asked, limit=FOUND_BY_TEXT_MAX + 1) if names is not None else texts(
         session, f"SELECT i.uscc FROM institutions i WHERE {where} AND {fits} LIMIT :most",
         most=FOUND_BY_TEXT_MAX + 1, **given,
     )

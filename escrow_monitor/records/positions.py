@@ -54,7 +54,7 @@ class AccountStandingRow(Row, table=True):
         CheckConstraint(one_of("level", Level), "level"),
         # All that the figures add up: they are read from this index alone.
         Index("ix_account_standings_sums", "standing", "district", "required_fen", "balance_fen"),
-        Index("ix_account_standings_colours", "standing", "level"),
+        Index("ix_account_standings_colours", "standing", "level", "district"),
         {"sqlite_with_rowid": False},
     )
 

@@ -13,6 +13,8 @@ from escrow_monitor.records import (
     positions,
     reconciliation_marks,
     runs,
+    uploads,
+    works,
 )
 from escrow_monitor.records.alerts import book as alert_book
 from escrow_monitor.records.alerts import decisions as alert_decisions
@@ -39,7 +41,7 @@ from escrow_monitor.records.contracts import laws as contract_laws
 from escrow_monitor.records.contracts import sums as contract_sums
 from escrow_monitor.records.evidence import audit
 from escrow_monitor.records.matching import tables as match_tables
-from escrow_monitor.records.people import keys, sessions, sign_in_tries, users
+from escrow_monitor.records.people import identities, keys, sessions, sign_in_tries, users
 from escrow_monitor.records.reconciliation import reconciliations
 
 __all__ = ["METADATA"]

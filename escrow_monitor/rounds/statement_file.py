@@ -87,8 +87,12 @@ def load_file(
     format: str = "auto",
     profiles: Mapping[str, Profile] | None = None,
     only_account: str | None = None,
+    actor: str | None = None,
 ) -> FileLoaded:
-    """Read, check and record one file, whole or not at all. The bytes are kept either way."""
+    """Read, check and record one file, whole or not at all. The bytes are kept either way.
+
+    `actor` is who handed it in, where that is not its source.
+    """
     try:
         read = read_statements(
             content,
@@ -127,6 +131,7 @@ def load_file(
                 format=read.format,
                 refusals=read.refusals,
                 now=now,
+                actor=actor,
             )
         return FileLoaded(sha256=read.sha256, format=read.format, refusals=read.refusals)
     with database.write() as session:
@@ -141,6 +146,7 @@ def load_file(
             now=now,
             register=registration,
             zone=zone,
+            actor=actor,
         )
     return FileLoaded(
         sha256=read.sha256,

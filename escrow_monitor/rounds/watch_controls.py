@@ -73,9 +73,14 @@ def watch_controls(
 
 
 def newest_file_at(folder: Path) -> datetime | None:
-    """When the newest file of a folder was last changed; None where there is none or nobody may look."""
+    """When the newest file of a folder was last changed; None where there is none or nobody may look.
+
+    Hidden ones do not count: so a backup is called while it is being written.
+    """
     try:
-        times = [entry.stat().st_mtime for entry in folder.iterdir() if entry.is_file()]
+        times = [
+            entry.stat().st_mtime for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".")
+        ]
     except OSError:
         return None
     return datetime.fromtimestamp(max(times), UTC) if times else None

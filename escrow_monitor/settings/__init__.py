@@ -22,6 +22,7 @@ from escrow_monitor.settings.audit import AuditSettings, WatchdogSettings
 from escrow_monitor.settings.banks import BANK_SECTIONS, BankSettings
 from escrow_monitor.settings.channels import CHANNEL_SECTIONS, ChannelSettings
 from escrow_monitor.settings.hears import OfficeHoursSettings, RungSettings, check_ladder
+from escrow_monitor.settings.oidc import OidcSettings
 from escrow_monitor.settings.section import Seconds, Section
 from escrow_monitor.settings.statements import StatementColumns, StatementProfileSettings
 
@@ -65,6 +66,7 @@ class WebSettings(Section):
     port: int = Field(default=8750, ge=0, le=65_535)
     home_url: str | None = None
     limits: LimitSettings = LimitSettings()
+    oidc: OidcSettings | None = None
 
 
 class PolicySettings(Section):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
+import anyio
 import anyio.to_thread
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
@@ -23,7 +24,8 @@ from escrow_monitor.records.people import sessions
 from escrow_monitor.web import api, health, problems
 from escrow_monitor.web.api.taken import TakenOnly
 from escrow_monitor.web.api.unchanged import Unchanged
-from escrow_monitor.web.console import pages, sign_in
+from escrow_monitor.web.console import oidc, pages, sign_in
+from escrow_monitor.web.console.problem_pages import problem_page
 from escrow_monitor.web.console.routes import routes as console_routes
 from escrow_monitor.web.events import EventHub
 from escrow_monitor.web.feeds import SEQ_MAX, FeedPages, parse_feed_filter, restricted
@@ -34,9 +36,12 @@ from escrow_monitor.web.limits import Limits
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
 from escrow_monitor.web.who import Who, who_by_key, who_by_session
+from escrow_monitor.web.works import Works
 
 QUESTIONS_AT_ONCE_MAX = 10
 """Threads that ask the records: fewer than the database's connections, so none waits for one in vain."""
+
+STOP_SECONDS = 2
 
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -58,6 +63,7 @@ def create_app(ports: WebPorts) -> FastAPI:
         head=head.get, entries=entries, render=lambda entry: server_sent(entry, home_url=ports.home_url),
         streams_max=ports.streams_max, beat_seconds=ports.beat_seconds,
     )
+    works = Works(ports.database, now=ports.people_now)
     app = FastAPI(
         title="escrow-monitor", version=api.VERSION, openapi_url=None, docs_url=None, redoc_url=None,
         lifespan=_lifespan, redirect_slashes=False,
@@ -66,13 +72,14 @@ def create_app(ports: WebPorts) -> FastAPI:
             Middleware(TakenOnly),
         ],
         routes=[
-            *_feed_routes(guard, feeds, hub), *_metrics_routes(guard, ports), *console_routes(guard, ports),
-            *health.routes(ports), *sign_in.routes(guard, ports), *pages.routes(),
+            *_feed_routes(guard, feeds, hub), *_metrics_routes(guard, ports), *console_routes(guard, ports, works),
+            *health.routes(ports), *sign_in.routes(guard, ports), *oidc.routes(guard, ports),
+            *pages.routes(),
         ],
     )
-    app.state.events = hub
-    app.include_router(api.router(guard, ports))
-    problems.install(app)
+    app.state.events, app.state.works = hub, works
+    app.include_router(api.router(guard, ports, works))
+    problems.install(app, problem_page(guard, ports))
     return app
 
 
@@ -89,6 +96,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = QUESTIONS_AT_ONCE_MAX
     yield
     app.state.events.stop()
+    # A database that is locked must not hold up the stop: whoever looks later sees that this process is gone.
+    with anyio.move_on_after(STOP_SECONDS):
+        await anyio.to_thread.run_sync(app.state.works.close, abandon_on_cancel=True)
 
 
 def _feed_routes(guard: Guard, feeds: FeedPages, hub: EventHub) -> list[BaseRoute]:

@@ -31,6 +31,8 @@ SCOPE_READ = Permission.READ.value
 SCOPE_FEED = Permission.FEED.value
 SCOPE_OPERATIONS = Permission.OPERATIONS.value
 SCOPE_DECIDE = Permission.DECIDE.value
+SCOPE_NOTE = Permission.NOTE.value
+SCOPE_ANSWER = Permission.ANSWER.value
 SCOPE_CONFIRM = Permission.CONFIRM.value
 SCOPE_IMPORT = Permission.IMPORT.value
 SCOPE_AUDIT = Permission.AUDIT.value
@@ -43,7 +45,7 @@ Key = Who
 
 _KEY = re.compile(r"emk_[A-Za-z0-9_-]{20,}\Z", re.ASCII)
 _TOKEN = re.compile(r"ems_[A-Za-z0-9_-]{20,}\Z", re.ASCII)
-_SCOPES = {SCOPE_CONFIRM: "decide", SCOPE_OPERATIONS: "read", SCOPE_AUDIT: "admin"}
+_SCOPES = {SCOPE_CONFIRM: "decide", SCOPE_NOTE: "decide", SCOPE_OPERATIONS: "read", SCOPE_AUDIT: "admin"}
 """The scope of a key that stands for a permission of another name."""
 
 
@@ -120,6 +122,10 @@ class Guard:
                 self._remembered.pop(next(iter(self._remembered)))
             self._remembered[digest] = (who, now + self._age_seconds_max)
         return who
+
+    def count_stranger(self, request: HTTPConnection) -> None:
+        """Count a request of somebody who is not known yet. Raises Problem 429 for one too many."""
+        self._count(request, None)
 
     def forget(self) -> None:
         """Look everybody up again: somebody has just signed out."""

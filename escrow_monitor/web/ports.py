@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from escrow_monitor.banks.formats.csv_profile import Profile
 from escrow_monitor.clock import ZONE, Clock
 from escrow_monitor.domain.policy import PolicyBook
 from escrow_monitor.metrics import Metrics
@@ -16,6 +17,7 @@ from escrow_monitor.policies import load_policies
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.evidence.seal_keys import SealKey
 from escrow_monitor.web.limits import WITHOUT, Rates
+from escrow_monitor.web.oidc import Provider
 
 ANSWER_AGE_SECONDS_MAX = 0.25
 Progress = Callable[[int, int | None], None]
@@ -73,7 +75,9 @@ class WebPorts:
     `answer_age_seconds_max` bounds how old a feed's head or a key's validity may be: with 0 each request asks anew.
     `law` is where packs that people change stand; without it none can be. `back_test` replays a past and says how each
     method would have done. `seal_key` signs the end of an export of the audit record.
+    `profiles` are those by which CSV and XLSX statements are read.
     `real_now` is the machine's time, where `clock` replays the past: sessions live in it.
+    `oidc` is where people sign in who have no password here.
     `rates` say how often one caller may ask; without, as often as they like.
     An event stream that has nothing to say says so every `beat_seconds`, and its key is looked at again.
     """
@@ -89,6 +93,7 @@ class WebPorts:
     policies: PolicyBook = field(default_factory=load_policies)
     law: LawFolder | None = None
     back_test: Callable[[AskedBackTest, Progress], Mapping[str, Any]] | None = None
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
     seal_key: Callable[[], SealKey | None] = lambda: None
     zone: ZoneInfo = ZONE
     answer_age_seconds_max: float = ANSWER_AGE_SECONDS_MAX
@@ -96,6 +101,7 @@ class WebPorts:
     rates: Rates = WITHOUT
     beat_seconds: float = BEAT_SECONDS
     real_now: Callable[[], datetime] | None = None
+    oidc: Provider | None = None
 
     def people_now(self) -> datetime:
         """The time by which people sign in and out."""

@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 
 from alerts.feeds.filter import FeedFilter
 from escrow_monitor.domain.institutions import Institution
-from escrow_monitor.domain.permissions import Permission, UserRole, of_role, of_scopes
+from escrow_monitor.domain.permissions import Permission, UserRole, of_nobodys_scopes, of_role, of_scopes
 from escrow_monitor.domain.visibility import EVERYTHING, Visible
 from escrow_monitor.logs import log
 from escrow_monitor.records.database import Session
@@ -130,18 +130,18 @@ def _of_user(user: User) -> Who:
 
 
 def _of_key(session: Session, key: KeyInfo) -> Who | None:
-    permissions = of_scopes(key.scopes)
     if key.owner is None:
         return Who(
-            name=key.name, kind="key", display_name=key.name, scopes=key.scopes, permissions=permissions, only=key.only
+            name=key.name, kind="key", display_name=key.name, scopes=key.scopes,
+            permissions=of_nobodys_scopes(key.scopes), only=key.only,
         )
     owner = users.user(session, key.owner)
     if owner is None or not owner.is_open:
         return None
     return Who(
         name=key.name, kind="key", display_name=owner.display_name, scopes=key.scopes, role=owner.role,
-        permissions=permissions & of_role(owner.role), visible=owner.visible, only=_part_of(key.only, owner.visible),
-        owner=owner.name,
+        permissions=of_scopes(key.scopes) & of_role(owner.role), visible=owner.visible,
+        only=_part_of(key.only, owner.visible), owner=owner.name,
     )
 
 

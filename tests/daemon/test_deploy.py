@@ -46,11 +46,12 @@ def test_the_runbook_says_what_every_bad_event_means() -> None:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_systemd_finds_no_fault_in_the_units(tmp_path: Path) -> None:
-    for unit in (DEPLOY / "systemd").glob("*.service"):
+    for unit in (*(DEPLOY / "systemd").glob("*.service"), *(DEPLOY / "systemd").glob("*.timer")):
         # The program is not installed where the tests run, and systemd looks for it.
         text = unit.read_text().replace("/opt/escrow-monitor/bin/escrow-monitor", "/bin/true")
         (tmp_path / unit.name).write_text(text)
-    units = ["escrow-monitor.service", "escrow-monitor-daemon@1.service", "escrow-monitor-web.service"]
+    units = ["escrow-monitor.service", "escrow-monitor-daemon@1.service", "escrow-monitor-web.service",
+             "escrow-monitor-backup.service", "escrow-monitor-backup.timer"]
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / unit) for unit in units)],
         capture_output=True, text=True,

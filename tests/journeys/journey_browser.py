@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import uvicorn
@@ -38,16 +40,24 @@ def launched() -> Iterator[Browser]:
         browser.close()
 
 
-def _missing(why: str) -> None:
+def axe_script() -> str:
+    """The accessibility checker that the browser runs in a page. Where it is missing: a skip, and in CI a failure."""
+    found = importlib.util.find_spec("axe_playwright_python")
+    if found is None or found.origin is None:
+        _missing("axe-playwright-python is not installed")
+    return Path(found.origin).with_name("axe.min.js").read_text("utf-8")
+
+
+def _missing(why: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(why)
     pytest.skip(why)
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """The address of an application behind a server on a port of the system's choice."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
+def served(app: FastAPI, port: int = 0) -> Iterator[str]:
+    """The address of an application behind a server; without a port it is one of the system's choice."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

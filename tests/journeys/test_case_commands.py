@@ -209,3 +209,33 @@ def test_what_is_listed_is_json_with_instants_and_days(desk: Path) -> None:
     (listed,) = json.loads(here("cases", "list", "--json", at=desk).must(0).out)
     assert datetime.fromisoformat(listed["opened_at"]).tzinfo is not None
     assert date.fromisoformat(listed["claimed_on"]) == CLAIMED_ON
+
+
+def test_what_the_institution_said_is_recorded_as_said_by_it_and_moves_nothing(desk: Path) -> None:
+    here("cases", "note", "TF-1", "给机构看的话", "--shown", "--by", "li", at=desk).must(0)
+    here("cases", "note", "TF-1", "机构来电", "--role", "institution", "--by", "li", at=desk).must(0)
+    here("cases", "note", "TF-1", "内部的话", "--by", "li", at=desk).must(0)
+    (desk / "a.pdf").write_bytes(b"%PDF")
+    here("cases", "attach", "TF-1", desk / "a.pdf", "--shown", at=desk).must(0)
+    said = ("cases", "said-paid", "TF-1", "--amount", "3400.00", "--reference", "LS-7", "--by", "li")
+    told = here(*said, "--on", TODAY, "--json", at=desk).must(0).json()
+    assert (told["said_no"], told["amount"], told["amount_fen"], told["bank_ref"]) == (1, "3400.00", 340000, "LS-7")
+    found = here("cases", "show", "TF-1", "--json", at=desk).must(0).json()
+    assert [(one["role"], one["audience"]) for one in found["notes"]] == [
+        ("staff", "institution"), ("institution", "institution"), ("staff", "supervisors")
+    ]
+    assert found["evidence"][0]["audience"] == "institution"
+    assert (found["state"], found["paid"], len(found["said_payments"])) == ("claimed", "0.00", 1)
+    for language, words in (
+        ("zh", ("机构自称", "到账以银行流水为准", "机构 cli:li: 机构来电")),
+        ("en", ("says it paid 3,400.00", "once the bank shows it", "the institution cli:li: 机构来电")),
+    ):
+        shown = here("--lang", language, "cases", "show", "TF-1", at=desk).must(0).out
+        for word in words:
+            assert word in shown, word
+    for words, why in (
+        (("--on", "soon"), "2026-11-20"), (("--on", TODAY + timedelta(days=9)), "still to come"),
+    ):
+        here(*said, *words, at=desk).refusal(2, why)
+    here("cases", "note", "TF-1", "x", "--role", "system", at=desk).refusal(2, "staff, institution or family")
+    here("cases", "said-paid", "TF-9", "--amount", "1", "--reference", "x", "--on", TODAY, at=desk).refusal(2, "TF-9")

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DatabaseError as SqlError
 from sqlmodel import Session
 
 from escrow_monitor.domain.contracts import Cause, Charge, Contract, Lesson, LessonStatus, Refund
+from escrow_monitor.domain.dispute_answers import Audience, SaidPayment
 from escrow_monitor.domain.dispute_words import CaseState, Move, Role
 from escrow_monitor.domain.disputes import Case, Moved, Wish, decide
 from escrow_monitor.domain.entitlement import Impossible
@@ -234,7 +235,9 @@ def test_cases_are_found_by_what_is_asked(school: Database) -> None:
         assert found(usccs=[]) == []
 
 
-@pytest.mark.parametrize("table", ["case_moves", "case_notes", "case_evidence", "case_quotes"])
+@pytest.mark.parametrize("table", [
+    "case_moves", "case_notes", "case_evidence", "case_quotes", "case_said_payments",
+])
 @pytest.mark.parametrize("change", ["DELETE FROM {}", "UPDATE {} SET case_no = 'x'"])
 def test_the_database_itself_refuses_to_change_what_was_done(
     school: Database, policies: PolicyBook, table: str, change: str
@@ -264,6 +267,33 @@ def _one_of_each(database: Database, policies: PolicyBook) -> None:
                 session, "TF-1", content=content, filename="合同.txt", media_type="text/plain", note="", actor="cli:li",
                 now=NOW,
             )
+        case_book.add_said_payment(
+            session, "TF-1", SaidPayment(paid_on=TODAY, amount=Money(3500_00, "CNY"), bank_ref="LS-88"),
+            actor="user:school", now=NOW,
+        )
+
+
+def test_what_an_institution_says_it_paid_moves_nothing(school: Database, policies: PolicyBook) -> None:
+    _one_of_each(school, policies)
+    with school.read() as session:
+        (said,) = case_book.case_said_payments(session, "TF-1")
+        assert (said.said_no, said.said.amount.text, said.said.bank_ref) == (1, "3500.00", "LS-88")
+        found = case_book.case(session, "TF-1")
+        assert found is not None
+        assert (found.case.paid.minor_units, found.case.state) == (0, CaseState.CLAIMED)
+
+
+def test_a_note_written_before_there_were_audiences_is_for_supervisors(school: Database, policies: PolicyBook) -> None:
+    _one_of_each(school, policies)
+    with school.write() as session:
+        run(
+            session, "INSERT INTO case_notes (case_no, note_no, actor, text, noted_at)"
+            " VALUES ('TF-1', 3, 'cli:li', '旧备注', :now)", now=NOW,
+        )
+    with school.read() as session:
+        assert {(one.role, one.audience) for one in case_book.case_notes(session, "TF-1")} == {
+            (Role.STAFF, Audience.SUPERVISORS)
+        }
 
 
 def test_evidence_is_named_by_its_hash_and_its_bytes_are_kept_once(school: Database, policies: PolicyBook) -> None:

@@ -70,7 +70,9 @@ def test_health_sign_in_and_the_look_need_no_key(site: Site, path: str) -> None:
 
 def test_no_route_is_open_by_accident(site: Site) -> None:
     """Every route there is, known to this test or not, refuses a stranger, but for those named."""
-    open_to_all = {"/healthz", "/readyz", "/sign-in", "/sign-out", "/static/{name}"}
+    open_to_all = {
+        "/healthz", "/readyz", "/sign-in", "/sign-in/oidc", "/sign-in/oidc/callback", "/sign-out", "/static/{name}",
+    }
     found = [
         (method, context.path) for context in iter_route_contexts(site.app.routes)
         for method in context.methods or () if context.path not in open_to_all
@@ -350,7 +352,7 @@ def test_today_names_whom_to_call_first_with_one_sentence_each(site: Site) -> No
     calls = said(site, "/?lang=en").partition("Call first")[2].partition("Silent banks")[0]
     order = [calls.index(name) for name in ("晨光艺术培训学校", "远航英语培训中心", "小数点数学教室", "飞羽体育俱乐部")]
     assert order == sorted(order)
-    assert "holds 83120.00 CNY, the floor is 100000.00 CNY" in calls
+    assert "holds ¥83,120.00 , the floor is ¥100,000.00" in calls
 
 
 def test_what_a_silent_bank_causes_is_told_of_the_bank_and_not_of_each_institution(site: Site) -> None:
@@ -363,7 +365,7 @@ def test_a_missed_round_and_the_newest_entries_are_shown(site: Site) -> None:
     text = said(site, "/?lang=en")
     assert "Missed rounds" in text
     assert "load statements 09:50 late" in text
-    assert "7 10:30 resolved 知行书法院 holds 120000.00 CNY" in text
+    assert "7 10:30 resolved 知行书法院 holds ¥120,000.00" in text
 
 
 def test_a_late_check_makes_the_tiles_doubtful(empty: World) -> None:

@@ -18,6 +18,7 @@ from escrow_monitor.domain.accounts import Account
 from escrow_monitor.domain.contracts import Charge, Contract
 from escrow_monitor.domain.findings import Level, Standing
 from escrow_monitor.domain.institutions import Institution
+from escrow_monitor.domain.matching import BankLine, Expected, ExpectedKind
 from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.permissions import UserRole
 from escrow_monitor.records.accounts import save_accounts, save_institutions
@@ -27,6 +28,7 @@ from escrow_monitor.records.contracts.charges import save_charges
 from escrow_monitor.records.contracts.contracts import save_contracts
 from escrow_monitor.records.contracts.refund_claims import record_refund_claims
 from escrow_monitor.records.database import Database
+from escrow_monitor.records.matching.matching import record_items
 from escrow_monitor.records.people import keys, sessions, users
 from escrow_monitor.records.reconciliation.reconciliations import ask
 from escrow_monitor.web.csrf import token_of
@@ -58,6 +60,8 @@ RUNS = "        401     ok      ok      ok      ok      ok      403     ok      
 WHOLE = "       401     403     403     403     403     403     403     ok      ok      ok      403     403     403"
 WHOLE_DECIDE = "401     403     403     403     403     403     403     ok      403     ok      403     403     403"
 AUDIT = "       401     403     403     403     403     403     403     ok      403     403     403     403     403"
+NO_WORK = "     401     404     404     404     404     404     404     404     404     404     403     403     404"
+PACK = "        401     403     403     ok/404  ok/404  ok/404  403     ok      403     403     403     403     403"
 IMPORT = "      401     403     403     403     403     403     403     ok      403     403     403     403     403"
 FEED = "        401     ok      ok      ok      ok      ok      ok      ok      ok      ok      ok      403     ok"
 METRICS = "     401     403     403     403     403     403     403     ok      403     403     403     ok      403"
@@ -65,6 +69,10 @@ PAGE = "        303     ok      ok      ok      ok      ok      ok      ok      
 PAGE_DETAIL = " 303     ok/404  ok/404  ok/404  ok/404  ok/404  ok/404  ok      ok      ok      303     303     ok/404"
 FORM = "        303     403     ok/404  ok/404  403     ok/404  403     ok      403     ok      403     403     403"
 FORM_START = "  303     403     ok/422  ok/422  403     ok/422  403     ok      403     ok      403     403     403"
+FORM_NOTE = "   303     403     ok/404  ok/404  403     ok/404  ok/404  ok      403     ok      403     403     403"
+FORM_ANSWER = " 303     403     403     403     403     403     ok/404  403     403     403     403     403     403"
+NOTES = "       401     403     ok/404  ok/404  403     ok/404  ok/404  ok      403     ok      403     403     403"
+ANSWERS = "     401     403     403     403     403     403     ok/404  403     403     403     403     403     403"
 PAGE_ALL = "    303     403     403     403     403     403     403     ok      ok      ok      403     403     403"
 FORM_ALL = "    303     403     403     403     403     403     403     ok      403     ok      403     403     403"
 FORM_ADMIN = "  303     403     403     403     403     403     403     ok      403     403     403     403     403"
@@ -81,7 +89,17 @@ FORM_RUNS = "   303     ok      ok      ok      ok      ok      403     ok      
 FORM_CHANGE = " 303     403     403     403     403     403     403     ok      403     ok      403     403     403"
 FORM_IMPORT = " 303     403     403     403     403     403     403     ok      403     403     403     403     403"
 FORM_DISCARD = "303     403     ok      ok      403     ok      403     ok      403     403     403     403     403"
+FORM_PACK = "   303     403     403     ok/404  ok/404  ok/404  403     ok      403     403     403     403     403"
 FORM_AUDIT = "  303     403     403     403     403     403     403     ok      403     403     403     403     403"
+
+# People are looked after by administrators, each by one who sees no less than they do.
+FORM_READ = "   303     ok      ok      ok      ok      ok      ok      ok      ok      ok      403     403     ok"
+PAGE_ADMIN = "  303     403     403     403     403     ok      403     ok      403     403     403     403     403"
+FORM_PEOPLE = " 303     403     403     403     403     ok      403     ok      403     403     403     403     403"
+PERSON = "      303     403     403     403     403     ok/404  403     ok      403     403     403     403     403"
+FORM_PERSON = " 303     403     403     403     403     ok/404  403     ok      403     403     403     403     403"
+ADMIN = "       401     403     403     403     403     ok      403     ok      403     403     403     403     403"
+ADMIN_ONE = "   401     403     403     403     403     ok/404  403     ok      403     403     403     403     403"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +124,8 @@ def about(path: str, *, own: str, other: str, cells: str, ok: tuple[int, ...] = 
     return Row(cells=cells, own=path.replace("*", own), other=path.replace("*", other), ok=ok, body=body)
 
 
-def form(path: str, *, own: str, other: str, sent: bytes, ok: tuple[int, ...]) -> Row:
-    return Row(cells=FORM, own=path.replace("*", own), other=path.replace("*", other), ok=ok, form=sent)
+def form(path: str, *, own: str, other: str, sent: bytes, ok: tuple[int, ...], cells: str = FORM) -> Row:
+    return Row(cells=cells, own=path.replace("*", own), other=path.replace("*", other), ok=ok, form=sent)
 
 
 A = "/api/v1"
@@ -121,7 +139,18 @@ SILENCE = {"matchers": {"bank": "x"}, "reason": NOTE, "ends_at": UNTIL}
 TABLE: dict[str, Row] = {
     "GET /": Row(cells=PAGE),
     "GET /institutions": Row(cells=PAGE),
-    "GET /institutions.csv": Row(cells=PAGE),
+    **{f"GET {path}.{form}": Row(cells=cells, own=asked and f"{path}.{form}{asked}") for form in ("csv", "xlsx") for
+       path, cells, asked in (
+           ("/institutions", PAGE, ""), ("/alerts", PAGE, ""), ("/cases", PAGE, ""), ("/reconcile", PAGE, ""),
+           ("/deliveries", PAGE_ALL, ""), ("/silences", PAGE_ALL, ""), ("/subscriptions", OFFICE_AUDIT, ""),
+           ("/audit", OFFICE_AUDIT, ""), ("/operations/runs", PAGE_RUNS, ""), ("/operations/banks", PAGE_RUNS, ""),
+       )},
+    **{f"GET {path}.{form}": about(f"{path.format(uscc='*')}.{form}", **USCCS, cells=PAGE_DETAIL)
+       for form in ("csv", "xlsx") for path in (
+           "/institutions/{uscc}/contracts", "/institutions/{uscc}/statement-days", "/reconcile/{uscc}/items",
+       )},
+    **{f"GET /policies/effective.{form}": about(f"/policies/effective.{form}?uscc=*", **USCCS, cells=POLICY_DETAIL)
+       for form in ("csv", "xlsx")},
     "GET /institutions/{uscc}": about("/institutions/*", **USCCS, cells=PAGE_DETAIL),
     "GET /institutions/{uscc}/chart.json": about("/institutions/*/chart.json", **USCCS, cells=DETAIL),
     "GET /alerts": Row(cells=PAGE),
@@ -149,8 +178,18 @@ TABLE: dict[str, Row] = {
         "/cases/*/evidence/1", **CASES, cells=PAGE_DETAIL, ok=(404,)
     ),
     "POST /cases/{case_no:path}/moves": form("/cases/*/moves", **CASES, sent=b"move=gather&reason=why", ok=(303, 409)),
-    "POST /cases/{case_no:path}/notes": form("/cases/*/notes", **CASES, sent=b"text=why", ok=(303,)),
-    "POST /cases/{case_no:path}/evidence": form("/cases/*/evidence", **CASES, sent=b"note=why", ok=(422,)),
+    "POST /cases/{case_no:path}/answers": form(
+        "/cases/*/answers", **CASES, sent=b"move=gather&reason=why", ok=(409,), cells=FORM_ANSWER
+    ),
+    "POST /cases/{case_no:path}/said-payments": form(
+        "/cases/*/said-payments", **CASES, sent=b"amount=1&bank_ref=x&paid_on=2026-11-19", ok=(303,), cells=FORM_ANSWER
+    ),
+    "POST /cases/{case_no:path}/notes": form(
+        "/cases/*/notes", **CASES, sent=b"text=why", ok=(303,), cells=FORM_NOTE
+    ),
+    "POST /cases/{case_no:path}/evidence": form(
+        "/cases/*/evidence", **CASES, sent=b"note=why", ok=(422,), cells=FORM_NOTE
+    ),
     "GET /reconcile": Row(cells=PAGE),
     "POST /reconcile": Row(
         cells=FORM_START, ok=(303,), form=f"uscc={uscc(OWN)}".encode(), form_other=f"uscc={uscc(OTHER)}".encode()
@@ -164,6 +203,9 @@ TABLE: dict[str, Row] = {
     "GET /imports/templates/{kind}.csv": Row(cells=OFFICE_IMPORT, own="/imports/templates/charges.csv"),
     "POST /imports/files": Row(cells=IMPORT, own="/imports/files?kind=nonsense&filename=a.csv", ok=(400,), body={}),
     "GET /imports/files/{file_id}": Row(cells=OFFICE_IMPORT, own="/imports/files/x", ok=(404,)),
+    **{f"GET /imports/files/{{file_id}}/errors.{form}": Row(
+        cells=OFFICE_IMPORT, own=f"/imports/files/x/errors.{form}", ok=(404,)
+    ) for form in ("csv", "xlsx")},
     "POST /imports/files/{file_id}/confirm": Row(
         cells=FORM_IMPORT, own="/imports/files/x/confirm", ok=(404,), form=b"sha256=x"
     ),
@@ -189,6 +231,10 @@ TABLE: dict[str, Row] = {
     "POST /audit/verify": Row(cells=FORM_AUDIT, ok=(303, 503), form=b"x=y"),
     "GET /audit/verifications/{work_id}": Row(cells=OFFICE_AUDIT, own="/audit/verifications/x", ok=(404,)),
     "POST /audit/export": Row(cells=FORM_AUDIT, form=b"x=y"),
+    "POST /institutions/{uscc}/pack": form("/institutions/*/pack", **USCCS, sent=b"x=y", ok=(200,), cells=FORM_PACK),
+    "GET /returns": Row(cells=PAGE_READ),
+    "GET /returns/{month}": Row(cells=PAGE_READ, own="/returns/2026-10"),
+    "GET /returns/{month}/file.{form}": Row(cells=PAGE_READ, own="/returns/2026-10/file.csv"),
     "GET /operations": Row(cells=PAGE_RUNS),
     "GET /healthz": Row(cells=OPEN),
     "GET /readyz": Row(cells=OPEN),
@@ -196,6 +242,20 @@ TABLE: dict[str, Row] = {
     "POST /sign-in": Row(cells=OPEN, ok=(403, 429), form=b"key=wrong"),
     "POST /sign-out": Row(cells=OPEN, ok=(303,), form=b""),
     "GET /static/{name}": Row(cells=OPEN, own="/static/console.css"),
+    "GET /sign-in/oidc": Row(cells=OPEN, ok=(404,)),
+    "GET /sign-in/oidc/callback": Row(cells=OPEN, ok=(404,)),
+    "GET /account": Row(cells=PAGE_READ),
+    "POST /account/password": Row(cells=FORM_READ, ok=(403, 422), form=b"old=a&new=b&again=c"),
+    "POST /account/sessions": Row(cells=FORM_READ, ok=(403, 404), form=b"session=x"),
+    "GET /users": Row(cells=PAGE_ADMIN),
+    "POST /users": Row(cells=FORM_PEOPLE, ok=(422,), form=b"name=X&role=viewer"),
+    "GET /users/{name}": Row(cells=PERSON, own="/users/viewer", other="/users/outsider"),
+    "POST /users/{name}": Row(
+        cells=FORM_PERSON, own="/users/trainee", other="/users/outsider", ok=(303,), form=b"act=sign_out",
+    ),
+    "GET /keys": Row(cells=PAGE_ADMIN),
+    "POST /keys": Row(cells=FORM_PEOPLE, ok=(422,), form=b"name=x"),
+    "POST /keys/{key_id}/revoke": Row(cells=FORM_PEOPLE, own="/keys/x/revoke", ok=(404,), form=b"x=y"),
     "GET /metrics": Row(cells=METRICS),
     "GET /feeds/alerts.json": Row(cells=FEED),
     "GET /feeds/alerts.atom": Row(cells=FEED),
@@ -206,6 +266,8 @@ TABLE: dict[str, Row] = {
     f"GET {A}/accounts/{{account_no}}": about(f"{A}/accounts/*", own=no(OWN), other=no(OTHER), cells=DETAIL),
     f"GET {A}/institutions": Row(cells=LIST),
     f"GET {A}/institutions/{{uscc}}": about(f"{A}/institutions/*", **USCCS, cells=DETAIL),
+    f"GET {A}/institutions/{{uscc}}/pack": about(f"{A}/institutions/*/pack", **USCCS, cells=PACK),
+    f"GET {A}/returns/{{month}}": Row(cells=LIST, own=f"{A}/returns/2026-10"),
     f"GET {A}/outlooks": Row(cells=LIST),
     f"GET {A}/banks": Row(cells=LIST),
     f"GET {A}/rounds": Row(cells=RUNS),
@@ -236,10 +298,42 @@ TABLE: dict[str, Row] = {
         cells=WHOLE_DECIDE, own=f"{A}/deliveries/x/resend", ok=(404,)
     ),
     f"POST {A}/deliveries/resend": Row(cells=WHOLE_DECIDE, ok=(404,), body={"deliveries": ["x"]}),
+    f"GET {A}/channels": Row(cells=WHOLE),
+    f"POST {A}/policies/check": Row(cells=LIST, ok=(422,), body={"text": "x"}),
     f"GET {A}/policies": Row(cells=LIST),
     f"GET {A}/policies/{{policy_id}}": Row(cells=LIST, own=f"{A}/policies/cn-510300"),
     f"GET {A}/institutions/{{uscc}}/policy": about(f"{A}/institutions/*/policy", **USCCS, cells=DETAIL),
+    f"GET {A}/users": Row(cells=ADMIN),
+    f"POST {A}/users": Row(cells=ADMIN, ok=(422,), body={"name": "X", "role": "viewer"}),
+    f"GET {A}/users/{{name}}": Row(cells=ADMIN_ONE, own=f"{A}/users/viewer", other=f"{A}/users/outsider"),
+    f"PUT {A}/users/{{name}}/role": Row(
+        cells=ADMIN_ONE, own=f"{A}/users/trainee/role", other=f"{A}/users/outsider/role",
+        body={"role": "viewer", "districts": ["5103"]}, body_other={"role": "viewer", "districts": ["3710"]},
+    ),
+    f"PUT {A}/users/{{name}}/open": Row(
+        cells=ADMIN_ONE, own=f"{A}/users/trainee/open", other=f"{A}/users/outsider/open", body={"open": True},
+    ),
+    f"POST {A}/users/{{name}}/password": Row(
+        cells=ADMIN_ONE, own=f"{A}/users/trainee/password", other=f"{A}/users/outsider/password",
+    ),
+    f"GET {A}/users/{{name}}/sessions": Row(
+        cells=ADMIN_ONE, own=f"{A}/users/viewer/sessions", other=f"{A}/users/outsider/sessions",
+    ),
+    f"DELETE {A}/users/{{name}}/sessions": Row(cells=ADMIN, own=f"{A}/users/trainee/sessions"),
+    f"DELETE {A}/users/{{name}}/identities": Row(cells=ADMIN, own=f"{A}/users/trainee/identities", ok=(422,)),
+    f"GET {A}/keys": Row(cells=ADMIN),
+    f"POST {A}/keys": Row(cells=ADMIN, ok=(422,), body={"name": "x", "scopes": ["nonsense"]}),
+    f"GET {A}/keys/{{key_id}}": Row(cells=ADMIN, own=f"{A}/keys/x", ok=(404,)),
+    f"DELETE {A}/keys/{{key_id}}": Row(cells=ADMIN, own=f"{A}/keys/x", ok=(404,)),
     f"GET {A}/audit": Row(cells=AUDIT),
+    f"POST {A}/audit/verifications": Row(cells=AUDIT, ok=(202,), body={}),
+    f"GET {A}/audit/verifications": Row(cells=AUDIT),
+    f"GET {A}/audit/verifications/{{work_id}}": Row(cells=AUDIT, own=f"{A}/audit/verifications/x", ok=(404,)),
+    f"GET {A}/audit/seals": Row(cells=AUDIT),
+    f"POST {A}/audit/exports": Row(cells=AUDIT),
+    f"POST {A}/backtests": Row(cells=RUNS, ok=(409,), body={}),
+    f"GET {A}/backtests": Row(cells=LIST),
+    f"GET {A}/backtests/{{work_id}}": Row(cells=NO_WORK, own=f"{A}/backtests/x"),
     f"GET {A}/audit/{{seq}}": Row(cells=AUDIT, own=f"{A}/audit/1"),
     f"GET {A}/contracts": Row(cells=LIST),
     f"GET {A}/contracts/{{contract_no:path}}": about(f"{A}/contracts/*", **CONTRACTS, cells=DETAIL),
@@ -255,7 +349,43 @@ TABLE: dict[str, Row] = {
     f"POST {A}/cases/{{case_no:path}}/moves": about(
         f"{A}/cases/*/moves", **CASES, cells=DECIDE, ok=(201, 409), body={"move": "gather", "reason": NOTE}
     ),
+    f"POST {A}/cases/{{case_no:path}}/answers": about(
+        f"{A}/cases/*/answers", **CASES, cells=ANSWERS, ok=(409,), body={"move": "gather", "reason": NOTE}
+    ),
+    f"POST {A}/cases/{{case_no:path}}/said-payments": about(
+        f"{A}/cases/*/said-payments", **CASES, cells=ANSWERS, ok=(201,),
+        body={"amount": "1", "bank_ref": "x", "paid_on": "2026-11-19"},
+    ),
+    f"POST {A}/cases/{{case_no:path}}/notes": about(
+        f"{A}/cases/*/notes", **CASES, cells=NOTES, ok=(201,), body={"text": NOTE}
+    ),
+    f"POST {A}/cases/{{case_no:path}}/evidence": about(
+        f"{A}/cases/*/evidence?filename=a.pdf", **CASES, cells=NOTES, ok=(201,), body={}
+    ),
     f"POST {A}/imports/{{kind}}": Row(cells=IMPORT, own=f"{A}/imports/nonsense?filename=a.csv", ok=(404,)),
+    f"GET {A}/imports": Row(cells=LIST),
+    f"GET {A}/imports/{{kind}}/{{work_id}}": Row(cells=NO_WORK, own=f"{A}/imports/charges/x"),
+    f"GET {A}/import-templates/{{kind}}": Row(cells=LIST, own=f"{A}/import-templates/institutions"),
+    f"GET {A}/statements": Row(cells=WHOLE),
+    f"GET {A}/statements/{{sha256}}": Row(cells=WHOLE, own=f"{A}/statements/x", ok=(404,)),
+    f"POST {A}/statements": Row(cells=IMPORT, own=f"{A}/statements?filename=a.txt", ok=(422,), body={}),
+    f"GET {A}/coverage": Row(cells=LIST),
+    f"GET {A}/accounts/{{account_no}}/coverage": about(
+        f"{A}/accounts/*/coverage", own=no(OWN), other=no(OTHER), cells=DETAIL
+    ),
+    f"GET {A}/accounts/{{account_no}}/entries": about(
+        f"{A}/accounts/*/entries", own=no(OWN), other=no(OTHER), cells=DETAIL
+    ),
+    f"GET {A}/matches": Row(cells=LIST),
+    f"GET {A}/matches/open": Row(cells=LIST),
+    f"POST {A}/matches": Row(
+        cells=DECIDE, ok=(201, 409), body={"lines": ["entry:L-0"], "items": ["charge:J-0"], "reason": NOTE},
+        body_other={"lines": ["entry:L-1"], "items": ["charge:J-1"], "reason": NOTE},
+    ),
+    f"POST {A}/matches/undo": Row(
+        cells=DECIDE, ok=(200, 409), body={"item": "entry:L-0", "reason": NOTE},
+        body_other={"item": "entry:L-1", "reason": NOTE},
+    ),
     f"GET {A}/reconciliations": Row(cells=LIST),
     f"POST {A}/reconciliations": Row(
         cells=DECIDE, ok=(202,), body={"uscc": uscc(OWN)}, body_other={"uscc": uscc(OTHER)}
@@ -283,6 +413,11 @@ class Court:
                 )
                 _, self.tokens[name] = sessions.begin(
                     session, user_name=name, address="192.0.2.1", agent="", now=world.now
+                )
+            for name, code in (("trainee", "5103"), ("outsider", "3710")):
+                users.add(
+                    session, name=name, display_name=name, role=UserRole.VIEWER, districts=[code], uscc=None,
+                    password_hash="none", now=world.now,
                 )
             for name, scopes, only, owner in (
                 ("subscriber", ["feed"], filter_of({"uscc": uscc(OWN)}), None),
@@ -334,6 +469,17 @@ class Court:
                 (n, f"TF-{n + 1}", f"HT-{n + 1}", date(2026, 11, 10), None, None, "consumer", "", 100_00)
                 for n in (OWN, OTHER)
             ], now=now).faults
+            record_items(
+                session, now=now, lines=[
+                    BankLine(line_id=f"entry:L-{n}", uscc=uscc(n), account_no=no(n), on=date(2026, 8, 21),
+                             amount_fen=4800_00)
+                    for n in (OWN, OTHER)
+                ], expected=[
+                    Expected(expected_id=f"charge:J-{n}", kind=ExpectedKind.CHARGE, uscc=uscc(n),
+                             on=date(2026, 8, 20), amount_fen=4800_00)
+                    for n in (OWN, OTHER)
+                ],
+            )
             for n in (OWN, OTHER):
                 ask(session, request_id=f"R-{n}", actor="test", uscc=uscc(n), day=None, whole=False, now=now)
 
@@ -408,6 +554,7 @@ def test_what_is_another_s_looks_like_what_does_not_exist(court: Court) -> None:
     """A refusal that told the two apart would tell that it exists."""
     missing = {
         uscc(OTHER): uscc(9), no(OTHER): no(9), "{alert1}": "A" * 12, "HT-2": "HT-9", "TF-2": "TF-9", "R-1": "R-9",
+        "outsider": "nobody-9",
     }
     compared = 0
     for route, row in TABLE.items():
@@ -415,7 +562,9 @@ def test_what_is_another_s_looks_like_what_does_not_exist(court: Court) -> None:
         if not row.other or "404" not in row.cells:
             continue
         there = next(name for name in missing if name in row.other)
-        who = "staff"
+        who = next((one for one in ("staff", *LIMITED) if row.expected(one)[1] == "404"), None)
+        if who is None:
+            continue
         hidden = court.ask(who, method, row.other, row=row)
         absent = court.ask(who, method, row.other.replace(there, missing[there]), row=row)
         assert (hidden.status_code, absent.status_code) == (404, 404), route

@@ -27,7 +27,7 @@ from escrow_monitor.records.contracts.lessons import save_lessons
 from escrow_monitor.records.contracts.refund_claims import record_refund_claims
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.people import sessions, users
-from escrow_monitor.web.console.cases import ORDER
+from escrow_monitor.web.console.case import ORDER
 from escrow_monitor.web.console.uploads import parsed
 from escrow_monitor.web.console.words import WORDS
 from escrow_monitor.web.csrf import token_of

@@ -15,13 +15,14 @@ import pytest
 from escrow_monitor.actions.import_columns import COLUMNS, template
 from escrow_monitor.actions.import_files import BadRow
 from escrow_monitor.actions.import_kinds import KINDS
+from escrow_monitor.records import uploads
 from escrow_monitor.records.accounts import institution
+from escrow_monitor.records.bulk import run
 from escrow_monitor.records.evidence import audit
 from escrow_monitor.web.console import imports
 from escrow_monitor.web.console.imports import bad_views
-from escrow_monitor.web.console.imports_words import fault_in, reason_in
 from escrow_monitor.web.console.words import WORDS
-from escrow_monitor.web.console.works import Work, WorkState
+from escrow_monitor.web.console.words.imports import fault_in, reason_in
 from tests.web.web_world import Site, World
 
 GOOD = "uscc,name,district\n91110000600037341L,晨光艺术培训学校,510302\n".encode()
@@ -166,30 +167,46 @@ def test_what_cannot_be_a_file_is_refused(desk: Site, query: str, content: bytes
     assert desk.send("POST", f"/imports/files?{query}", key="clerk", content=content).status_code == 400
 
 
-def test_a_file_that_nobody_asks_for_any_more_is_dropped(desk: Site) -> None:
+def test_a_file_that_nobody_asks_for_any_more_is_dropped_with_its_bytes(desk: Site) -> None:
     path = sent(desk, GOOD)
     settled(desk, path)
-    drawer = imports.Drawer()
-    assert drawer.of("x", owner="key:clerk", now=desk.world.now) is None
-    held = imports.Held(
-        file_id="x", owner="key:clerk", kind="charges", filename="a", sha256="", size=1, stream=io.BytesIO(),
-        touched_at=desk.world.now, trial=Work(
-            work_id="1", kind="import", owner="key:clerk", subject="", begun_at=desk.world.now,
-            state=WorkState.DONE,
-        ),
-    )
-    drawer.keep(held)
-    assert drawer.of("x", owner="key:clerk", now=desk.world.now) is held
-    assert drawer.of("x", owner="key:clerk", now=desk.world.now + imports.HELD_FOR + timedelta(seconds=1)) is None
-    assert held.stream.closed
+    assert pieces(desk.world) == 1
+    desk.world.now += uploads.KEPT_FOR + timedelta(seconds=1)
+    later = Site(desk.world)
+    assert later.get(path, key="clerk").status_code == 404
+    with desk.world.database.write() as session:
+        assert uploads.forget_old(session, now=desk.world.now) == 1
+    assert pieces(desk.world) == 0
 
 
-def test_the_oldest_file_makes_room_for_a_new_one(desk: Site) -> None:
-    paths = [sent(desk, GOOD, name=f"{number}.csv") for number in range(1)]
-    settled(desk, paths[0])
-    for number in range(imports.HELD_MAX):
-        settled(desk, sent(desk, GOOD, name=f"n{number}.csv"))
-    assert desk.get(paths[0], key="clerk").status_code == 404
+def test_the_oldest_file_of_somebody_makes_room_for_a_new_one_of_theirs(desk: Site) -> None:
+    first, another = sent(desk, GOOD, name="0.csv"), sent(desk, GOOD, name="o.csv", key="other")
+    settled(desk, first)
+    settled(desk, another, key="other")
+    desk.world.now += timedelta(seconds=1)
+    later = Site(desk.world)
+    for number in range(uploads.OWN_MAX):
+        settled(later, sent(later, GOOD, name=f"n{number}.csv"))
+    assert desk.get(first, key="clerk").status_code == 404
+    assert desk.get(another, key="other").status_code == 200
+
+
+def test_a_file_comes_in_pieces_and_its_bytes_go_once_it_is_imported(
+    desk: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "PIECE_BYTES", 16)
+    content = b"uscc,name\n" + "".join(f"91510300MA6000000{n},n{n}\n" for n in range(9)).encode()
+    path = sent(desk, content)
+    settled(desk, path)
+    body = f"sha256={hashlib.sha256(content).hexdigest()}&skip_bad_rows=yes"
+    assert form(desk, f"{path}/confirm", body).status_code == 303
+    settled(desk, path)
+    assert pieces(desk.world) == 0
+
+
+def pieces(world: World) -> int:
+    with world.database.read() as session:
+        return int(run(session, "SELECT count(*) FROM upload_parts").scalar_one())
 
 
 def test_templates_open_in_a_sheet_and_are_understood_again(desk: Site) -> None:

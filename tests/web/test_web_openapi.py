@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from escrow_monitor.records.database import Database
+from escrow_monitor.records.people import keys
 from escrow_monitor.web.api.document import document_of, operations
 from escrow_monitor.web.api.reference import reference_of
 from tests.web.test_web_authorization import TABLE, Court
@@ -68,12 +69,32 @@ def test_every_answer_is_one_that_is_documented(route: str, described: Any, cour
     operation = described[path][method]
     modes = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
 
+    _asked(operation, modes, let_in(court))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["answers", "said-payments", "notes"])
+def test_what_is_answered_to_an_institution_is_documented(what: str, described: Any, court: Court) -> None:
+    """Nobody else may answer, so that nobody else gets so far."""
+    if "of the school" not in court.world.secrets:
+        with court.world.database.write() as session:
+            _, court.world.secrets["of the school"] = keys.create(
+                session, name="of the school", scopes=["read", "answer"], expires_at=None, now=court.world.now,
+                owner="institution",
+            )
+    operation = described[f"/api/v1/cases/{{case_no}}/{what}"]["post"]
+    modes = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
+    _asked(operation, modes, {"Authorization": f"Bearer {court.world.secrets['of the school']}"}, case_no="TF-1")
+
+
+def _asked(operation: Any, modes: Any, headers: dict[str, str], **path: str) -> None:
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(case=st.one_of([operation.as_strategy(generation_mode=mode) for mode in modes]))
     def asked(case: schemathesis.Case) -> None:
         # Of a wrong query the generator may leave nothing that can be sent: only of a body is it sure to be wrong.
         checks = [*CHECKS, negative_data_rejection] if "requestBody" in operation.definition.raw else list(CHECKS)
-        case.call_and_validate(headers=let_in(court), checks=checks)
+        case.path_parameters.update(path)
+        case.call_and_validate(headers=headers, checks=checks)
 
     asked()
 

@@ -23,13 +23,14 @@ from escrow_monitor.domain.money import Money
 from escrow_monitor.domain.visibility import Visible
 from escrow_monitor.records import institution_pages
 from escrow_monitor.records.accounts import save_institutions
+from escrow_monitor.records.alerts.open_now import OpenNowReader
 from escrow_monitor.records.bulk import fetch, insert
 from escrow_monitor.records.closure.watches import Judged, save_judged
 from escrow_monitor.records.database import Database
+from escrow_monitor.records.directory import directory
 from escrow_monitor.records.institution_pages import AskedInstitutions
 from escrow_monitor.web.console import pages
 from escrow_monitor.web.console.assets import NAMES, VENDORED, asset, asset_bytes
-from escrow_monitor.web.console.institutions import defused
 from escrow_monitor.web.console.words import PARTS, WORDS, Words
 from escrow_monitor.wiring import RULE_NAMES
 from tests.web.web_world import NAMES as HOLDERS
@@ -411,17 +412,11 @@ def test_the_export_has_every_institution_and_no_formula(site: Site, world: Worl
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 7
     first = rows[0]
-    assert (first["name"], first["standing"], first["level"]) == (HOLDERS[0], "breached", "red")
-    assert (first["balance"], first["floor"], first["account_no"]) == ("83120.00", "100000.00", f"'{no(0)}")
-    [formula] = [row for row in rows if "HYPERLINK" in row["name"]]
-    assert formula["name"].startswith("'=")
+    assert (first["机构名称"], first["结论"], first["最高预警等级"]) == (HOLDERS[0], "未达标", "红色")
+    assert (first["余额"], first["最低余额"], first["账户"]) == ("83120.00", "100000.00", f"'{no(0)}")
+    [formula] = [row for row in rows if "HYPERLINK" in row["机构名称"]]
+    assert formula["机构名称"].startswith("'=")
     assert len(list(csv.DictReader(io.StringIO(site.get("/institutions.csv?level=red").text)))) == 2
-
-
-@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\nx"])
-def test_what_a_sheet_would_compute_becomes_text(cell: str) -> None:
-    assert defused(cell) == f"'{cell}"
-    assert defused(f"x{cell}") == f"x{cell}"
 
 
 # one institution
@@ -431,7 +426,7 @@ def test_an_institution_says_how_it_stands_since_when_and_what_to_do(rich: Site)
     text = said(rich, f"/institutions/{uscc(0)}?lang=en")
     for word in (
         HOLDERS[0], "breached", "red", "Call the institution: pay in up to the floor in time.", "83.1 %",
-        "Missing 16,880.00 CNY", "83,120.00 CNY", "checked 10:30", "holds 83120.00 CNY, the floor is 100000.00 CNY",
+        "Missing 16,880.00 CNY", "83,120.00 CNY", "checked 10:30", "holds ¥83,120.00 , the floor is ¥100,000.00",
         "The same figures as a table", "90,000.00", no(0), "Zigong, Sichuan",
     ):
         assert word in text, word
@@ -608,10 +603,11 @@ def test_the_list_and_its_export_say_how_likely_a_closure_is(warned: Site) -> No
     assert [re.sub(r"<[^>]+>", "", cell) for cell in cells] == [
         "red 44%", "too little known", "calm", "yellow 44%", "yellow 44%", "not judged",
     ]
-    export = warned.get("/institutions.csv").content.decode("utf-8-sig")
-    rows = {row["uscc"]: row for row in csv.DictReader(io.StringIO(export))}
-    assert (rows[uscc(0)]["closure_level"], rows[uscc(0)]["closure_chance_60"]) == ("red", "0.4400")
-    assert (rows[uscc(5)]["closure_level"], rows[uscc(5)]["closure_chance_60"]) == ("", "")
+    export = warned.get("/institutions.csv?lang=en").content.decode("utf-8-sig")
+    rows = {row["USCC"]: row for row in csv.DictReader(io.StringIO(export))}
+    level, chance = "Closure level", "Chance of closing in 60 days"
+    assert (rows[uscc(0)][level], rows[uscc(0)][chance]) == ("red", "0.4400")
+    assert (rows[uscc(5)][level], rows[uscc(5)][chance]) == ("", "")
 
 
 # what is kept for the lists
@@ -625,10 +621,13 @@ def test_the_list_and_its_export_say_how_likely_a_closure_is(warned: Site) -> No
 ])
 def test_what_is_chosen_in_memory_is_what_the_database_chooses(warned: Site, asked: dict[str, Any]) -> None:
     with warned.world.database.read() as session:
-        among = institution_pages.alarmed_institutions(session, standings=True)
-        assert among is not None
+        names = directory(session)
+        assert names is not None
+        moment = OpenNowReader().read(session, names, now=warned.world.now)
+        assert moment is not None
         question = AskedInstitutions(**asked)
-        assert institution_pages.first_page(session, question, among=among, limit=4) == (
+        among = moment.alarmed_by(question.visible)
+        assert institution_pages.first_page(session, question, among=among, names=names, limit=4) == (
             institution_pages.first_page(session, question, limit=4)
         )
 

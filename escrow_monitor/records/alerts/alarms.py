@@ -66,12 +66,14 @@ def first_calls(
     return [Call(*row[:3]) for row in rows], rows[0][3] if rows else 0
 
 
-def notices(session: Session, *, not_rules: Collection[str], visible: Visible = EVERYTHING) -> list[Why]:
-    """What the open alerts say that are about no institution and no account, but our own means."""
+def notices(
+    session: Session, *, not_rules: Collection[str], visible: Visible = EVERYTHING
+) -> list[tuple[str, Why]]:
+    """What the open alerts say that are about no institution and no account, but our own means, with their rule."""
     where, given = conditions(visible, uscc="uscc")
-    return [Why(zh=zh, en=en) for zh, en in run(
+    return [(rule, Why(zh=zh, en=en)) for rule, zh, en in run(
         session,
-        "SELECT why_zh, why_en FROM alerts WHERE status = 'open' AND uscc IS NULL AND account_no IS NULL"
+        "SELECT rule, why_zh, why_en FROM alerts WHERE status = 'open' AND uscc IS NULL AND account_no IS NULL"
         f" AND NOT rule IN EACH(:not_rules){''.join(f' AND {part}' for part in where)}"
         " ORDER BY rule, subject, period", not_rules=sorted(not_rules), **given,
     )]

@@ -37,6 +37,7 @@ class AlertRow(Row, table=True):
         Index(None, "status", "rule", "severity"),
         # Whom the open alerts are about, and how bad each is: pages read it from this index alone.
         Index("ix_alerts_holders", "status", "uscc", "severity", "opened_at"),
+        Index("ix_alerts_banks", "status", "bank"),
     )
 
     alert_id: str = Field(primary_key=True)
@@ -256,6 +257,13 @@ class RecordsAlertBook:
             self._session, f"WHERE {' AND '.join(inside) or 'true'} ORDER BY seq DESC LIMIT :limit",
             limit=max(limit, 0), **given,
         )
+
+    def numbered(self, seqs: Sequence[int]) -> list[FeedEntry]:
+        """The feed entries of these numbers, descending."""
+        numbers = [f"CAST({seq:d} AS BIGINT)" for seq in seqs]
+        if not numbers:
+            return []
+        return feed_entries(self._session, f"WHERE seq IN ({', '.join(numbers)}) ORDER BY seq DESC")
 
     def entry(self, seq: int) -> FeedEntry | None:
         """One feed entry."""

@@ -30,6 +30,8 @@ class DeliveryRow(Row, table=True):
     __table_args__ = (
         CheckConstraint("state IN ('due', 'delivered', 'dead')", "state"),
         Index(None, "state", "due_at"),
+        # How many of each channel are in which state is read from this index alone.
+        Index(None, "state", "channel"),
     )
 
     delivery_id: str = Field(primary_key=True)
@@ -138,7 +140,7 @@ def settle(session: Session, results: Sequence[Settlement], *, now: datetime) ->
 def counts(session: Session) -> dict[str, DeliveryCounts]:
     """How many deliveries of each channel are in which state."""
     found: dict[str, dict[str, int]] = {}
-    rows = run(session, "SELECT channel, state, count(*) FROM deliveries GROUP BY channel, state")
+    rows = run(session, "SELECT channel, state, count(*) FROM deliveries GROUP BY state, channel")
     for channel, state, count in rows:
         found.setdefault(channel, {})[state] = count
     return {

@@ -157,10 +157,13 @@ def refresh_gaps(
     return GapsRefreshed(found=len(found), filled=len(filled))
 
 
-def coverage(session: Session, account_no: str | None = None) -> list[AccountCoverage]:
-    """Which days are covered and which are missing, for one account or all."""
-    reader, given = Reader(session), {} if account_no is None else {"account_no": account_no}
-    chosen = "" if account_no is None else "AND {}.account_no = :account_no"
+def coverage(
+    session: Session, account_no: str | None = None, *, account_nos: Sequence[str] | None = None
+) -> list[AccountCoverage]:
+    """Which days are covered and which are missing, for one account, these, or all."""
+    wanted = account_nos if account_no is None else [account_no]
+    given: dict[str, Sequence[str]] = {} if wanted is None else {"account_nos": wanted}
+    reader, chosen = Reader(session), "" if wanted is None else "AND {}.account_no IN EACH(:account_nos)"
     gaps: dict[str, list[OpenGap]] = defaultdict(list)
     for row in run(
         session,
@@ -176,7 +179,7 @@ def coverage(session: Session, account_no: str | None = None) -> list[AccountCov
         f"SELECT d.account_no, count(*) FROM account_days d WHERE d.covered {chosen.format('d')} GROUP BY d.account_no",
         **given,
     ))
-    corrected = corrections(session, account_nos=None if account_no is None else [account_no])
+    corrected = corrections(session, account_nos=wanted)
     rows = run(
         session,
         "SELECT s.account_no, s.covered_from, s.covered_to, a.currency FROM account_states s"

@@ -1,5 +1,7 @@
 """The files of statements that were received: each is taken whole or refused whole."""
 
+# ruff: noqa: S608 - SQL is put together from our own constants only; every value is bound.
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -87,14 +89,17 @@ class StatementFile:
     entries: int
     refusals: tuple[Refusal, ...]
     recorded_at: datetime
+    changed_at: datetime
 
 
 def record_file(
     session: Session, *, sha256: str, content: bytes, media_type: str, source: str, format: str | None,
     statements: Sequence[Statement], now: datetime, register: Registration | None = None,
-    zone: ZoneInfo = ZONE,
+    zone: ZoneInfo = ZONE, actor: str | None = None,
 ) -> FileOutcome:
     """Take a file of statements whole, or refuse it whole; its bytes and the reason are kept either way.
+
+    `actor` is who handed it in, where that is not its source.
 
     Refused: an account we do not know (unless `register`), another currency, sums that do not tie, an opening that is
     not the closing before, another figure for a day that another source stated (its own source corrects it). The bytes
@@ -116,7 +121,7 @@ def record_file(
     if refusals:
         return refuse_file(
             session, sha256=sha256, content=content, media_type=media_type, source=source, format=format,
-            refusals=refusals, now=now,
+            refusals=refusals, now=now, actor=actor,
         )
     save_accounts(session, new.values(), now=now)
     entries = record_taken(session, judged.taken, now=now, zone=zone)
@@ -125,36 +130,47 @@ def record_file(
         result=FileResult.LOADED, sha256=sha256, statements=len(judged.taken), entries=entries, registered=tuple(new),
         corrected=sum(len(item.corrected) for item in judged.taken), superseded=len(judged.superseded),
     )
-    _note_file(session, loaded, source=source, format=format, now=now)
+    _note_file(session, loaded, source=source, format=format, now=now, actor=actor)
     return loaded
 
 
 def refuse_file(
     session: Session, *, sha256: str, content: bytes, media_type: str, source: str, format: str | None,
-    refusals: Sequence[Refusal], now: datetime,
+    refusals: Sequence[Refusal], now: datetime, actor: str | None = None,
 ) -> FileOutcome:
     """Keep a file that could not be taken, and why. One that was loaded before stays loaded."""
     keep_documents(session, [(sha256, content, media_type)], now=now)
     refused = FileOutcome(result=FileResult.REFUSED, sha256=sha256, refusals=tuple(refusals))
-    _note_file(session, refused, source=source, format=format, now=now)
+    _note_file(session, refused, source=source, format=format, now=now, actor=actor)
     return refused
 
 
 def files(session: Session, *, limit: int = 50) -> list[StatementFile]:
     """The files received last, newest first."""
-    reader = Reader(session)
-    rows = run(
-        session,
-        "SELECT sha256, source, format, outcome, statements, entries, refusals, recorded_at FROM statement_files"
-        " ORDER BY recorded_at DESC, sha256 LIMIT :limit", limit=limit,
+    return _read(session, f"SELECT {_ALL} FROM statement_files ORDER BY recorded_at DESC, sha256 LIMIT :limit",
+                 limit=limit)
+
+
+def files_by_hash(session: Session, hashes: Sequence[str]) -> dict[str, StatementFile]:
+    """These files, by their SHA-256."""
+    found = _read(
+        session, f"SELECT {_ALL} FROM statement_files WHERE sha256 IN EACH(:hashes)", hashes=sorted(set(hashes))
     )
+    return {one.sha256: one for one in found}
+
+
+_ALL = "sha256, source, format, outcome, statements, entries, refusals, recorded_at, changed_at"
+
+
+def _read(session: Session, sql: str, **given: int | Sequence[str]) -> list[StatementFile]:
+    reader = Reader(session)
     return [
         StatementFile(
             sha256=row[0], source=row[1], format=row[2], result=FileResult(row[3]), statements=row[4], entries=row[5],
             refusals=tuple(map(refusal_of, from_json(row[6]))),
-            recorded_at=reader.at(row[7]),
+            recorded_at=reader.at(row[7]), changed_at=reader.at(row[8]),
         )
-        for row in rows
+        for row in run(session, sql, **given)
     ]
 
 
@@ -202,7 +218,9 @@ def _known_file(session: Session, sha256: str) -> tuple[FileResult, datetime] | 
     return None if row is None else (FileResult(row[0]), Reader(session).at(row[1]))
 
 
-def _note_file(session: Session, outcome: FileOutcome, *, source: str, format: str | None, now: datetime) -> None:
+def _note_file(
+    session: Session, outcome: FileOutcome, *, source: str, format: str | None, now: datetime, actor: str | None
+) -> None:
     """Note what became of a file, in the audit chain too unless it is what became of it before. Takes the chain's lock:
     come last."""
     refusals = as_json([refusal_json(refusal) for refusal in outcome.refusals])
@@ -223,8 +241,8 @@ def _note_file(session: Session, outcome: FileOutcome, *, source: str, format: s
     )
     is_loaded = before is not None and before[0] == FileResult.LOADED.value
     if not is_loaded and (before is None or tuple(before) != (outcome.result.value, refusals)):
-        actor = audit.source_actor(source)
-        audit.append(session, kind=f"statements.{outcome.result.value}", actor=actor, now=now, payload={
+        by = actor or audit.source_actor(source)
+        audit.append(session, kind=f"statements.{outcome.result.value}", actor=by, now=now, payload={
             "sha256": outcome.sha256, "format": format, "statements": outcome.statements, "entries": outcome.entries,
             "corrected": outcome.corrected, "superseded": outcome.superseded, "registered": len(outcome.registered),
             "refused_for": sorted({refusal.reason.value for refusal in outcome.refusals}),

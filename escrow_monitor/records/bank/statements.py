@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import CheckConstraint, Index, text
@@ -130,19 +131,24 @@ def entries(
 
 
 def stored_entries(
-    session: Session, account_no: str, *, days_from: date | None = None, days_to: date | None = None, limit: int = 1_000
+    session: Session, account_no: str, *, days_from: date | None = None, days_to: date | None = None,
+    limit: int = 1_000, after: tuple[date, str] | None = None,
 ) -> list[tuple[EntryKey, Entry]]:
-    """The same with the key that links know each by."""
+    """The same with the key that links know each by; those `after` the day and identity shown last."""
     reader = Reader(session)
+    further = "" if after is None else (
+        " AND (e.booked_on < :after_on OR (e.booked_on = :after_on AND e.identity > :after_identity))"
+    )
+    given: dict[str, Any] = {} if after is None else {"after_on": after[0], "after_identity": after[1]}
     rows = run(
         session,
         "SELECT e.booked_on, e.amount_fen, a.currency, e.value_on, e.bank_ref, e.text, e.occurrence, e.reversal,"
         " e.counterparty_sha256, e.counterparty_account_sha256, e.identity"
         " FROM entries e JOIN accounts a ON a.account_no = e.account_no"
         " LEFT JOIN account_days d ON d.account_no = e.account_no AND d.day = e.booked_on"
-        f" WHERE e.account_no = :account_no AND e.booked_on BETWEEN :days_from AND :days_to AND {COUNTS}"
+        f" WHERE e.account_no = :account_no AND e.booked_on BETWEEN :days_from AND :days_to AND {COUNTS}{further}"
         " ORDER BY e.booked_on DESC, e.identity LIMIT :limit",
-        account_no=account_no, days_from=days_from or date.min, days_to=days_to or date.max, limit=limit,
+        account_no=account_no, days_from=days_from or date.min, days_to=days_to or date.max, limit=limit, **given,
     )
     return [
         ((account_no, reader.on(row[0]), row[10]), Entry(

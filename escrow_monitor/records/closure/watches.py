@@ -160,6 +160,12 @@ def warned_of(
     )
 
 
+def standings_held(session: Session, usccs: Sequence[str]) -> list[ClosureStanding]:
+    """What holds of these institutions, in their order; one that was never judged is left out."""
+    found = {one.outlook.uscc: one for one in _standings(session, "WHERE uscc IN EACH(:usccs)", usccs=list(usccs))}
+    return [found[uscc] for uscc in usccs if uscc in found]
+
+
 def _standings(session: Session, which: str, **values: str | int | list[str]) -> list[ClosureStanding]:
     at = Reader(session).at
     return [

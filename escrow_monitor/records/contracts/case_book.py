@@ -1,9 +1,10 @@
 """Refund disputes as they are kept: where each stands, and every move, note, piece of evidence and quote of it.
 
-    refund_claims --opens--> cases <-- case_moves (who, when, why), case_notes, case_evidence, case_quotes
+    refund_claims --opens--> cases <-- case_moves (who, when, why), case_notes, case_evidence, case_quotes,
+                                       case_said_payments (what the institution says it paid, which moves nothing)
 
-A row of `cases` is the sum of its moves. Moves, notes, evidence and quotes are only ever added, and no case is deleted:
-the database itself refuses. A case has the number of its claim.
+A row of `cases` is the sum of its moves. All the others are only ever added to, and no case is deleted: the database
+itself refuses. A case has the number of its claim.
 """
 
 # ruff: noqa: S608 - SQL is put together from our own constants only; every value is bound.
@@ -21,9 +22,10 @@ from sqlmodel import Field, Session
 
 from escrow_monitor.clock import ZONE
 from escrow_monitor.domain.contracts import Cause
+from escrow_monitor.domain.dispute_answers import Audience, SaidPayment
 from escrow_monitor.domain.dispute_words import CaseState, Move, Role
 from escrow_monitor.domain.disputes import Case, Moved, Proposal
-from escrow_monitor.domain.money import Money, decimal_text
+from escrow_monitor.domain.money import MINOR_UNITS_MAX, Money, decimal_text
 from escrow_monitor.domain.refund_quote import Quote
 from escrow_monitor.domain.visibility import EVERYTHING, Visible
 from escrow_monitor.records.bulk import Reader, as_json, fetch, from_json, insert, run, staged, texts
@@ -97,22 +99,32 @@ class CaseMoveRow(Row, table=True):
     moved_at: datetime
 
 
+def _marked() -> tuple[CheckConstraint, ...]:
+    return CheckConstraint(one_of("role", Role), "role"), CheckConstraint(one_of("audience", Audience), "audience")
+
+
 class CaseNoteRow(Row, table=True):
-    """What somebody wrote down about a case."""
+    """What somebody wrote down about a case: on whose behalf, and for whom to read."""
 
     __tablename__ = "case_notes"
+    __table_args__ = _marked()
 
     case_no: str = Field(primary_key=True)
     note_no: int = large(primary_key=True, sa_column_kwargs={"autoincrement": False})
     actor: str
     text: str
     noted_at: datetime
+    role: str = Field(default=Role.STAFF.value, sa_column_kwargs={"server_default": Role.STAFF.value})
+    audience: str = Field(
+        default=Audience.SUPERVISORS.value, sa_column_kwargs={"server_default": Audience.SUPERVISORS.value}
+    )
 
 
 class CaseEvidenceRow(Row, table=True):
-    """A document of a case, its bytes kept once by their SHA-256."""
+    """A document of a case, its bytes kept once by their SHA-256: on whose behalf, and for whom to read."""
 
     __tablename__ = "case_evidence"
+    __table_args__ = _marked()
 
     case_no: str = Field(primary_key=True)
     evidence_no: int = large(primary_key=True, sa_column_kwargs={"autoincrement": False})
@@ -123,6 +135,26 @@ class CaseEvidenceRow(Row, table=True):
     actor: str
     note: str
     attached_at: datetime
+    role: str = Field(default=Role.STAFF.value, sa_column_kwargs={"server_default": Role.STAFF.value})
+    audience: str = Field(
+        default=Audience.SUPERVISORS.value, sa_column_kwargs={"server_default": Audience.SUPERVISORS.value}
+    )
+
+
+class CaseSaidPaymentRow(Row, table=True):
+    """What an institution says it paid. Nothing follows from it: paid is what the bank shows."""
+
+    __tablename__ = "case_said_payments"
+    __table_args__ = (CheckConstraint(f"amount_fen BETWEEN 1 AND {MINOR_UNITS_MAX}", "amount_fen"),)
+
+    case_no: str = Field(primary_key=True)
+    said_no: int = large(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    paid_on: date
+    amount_fen: int = fen()
+    bank_ref: str
+    note: str
+    actor: str
+    said_at: datetime
 
 
 class CaseQuoteRow(Row, table=True):
@@ -179,6 +211,8 @@ class CaseNote:
     actor: str
     text: str
     noted_at: datetime
+    role: Role = Role.STAFF
+    audience: Audience = Audience.SUPERVISORS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +228,19 @@ class CaseEvidence:
     actor: str
     note: str
     attached_at: datetime
+    role: Role = Role.STAFF
+    audience: Audience = Audience.SUPERVISORS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseSaidPayment:
+    """What an institution said it paid, as it was said."""
+
+    case_no: str
+    said_no: int
+    said: SaidPayment
+    actor: str
+    said_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +307,7 @@ def note_changed_claims(session: Session, arrived: str, *, now: datetime) -> int
         ]
         if changes:
             notes.append((case_no, f"申请已变更 / the claim was changed: {'; '.join(changes)}"))
-    add_notes(session, notes, actor=IMPORT_ACTOR, now=now)
+    add_notes(session, notes, actor=IMPORT_ACTOR, role=Role.SYSTEM, now=now)
     if notes:
         _mark_arrived(session, arrived)
     return len(notes)
@@ -383,10 +430,14 @@ def case_notes(session: Session, case_no: str) -> list[CaseNote]:
     """The notes of a case, in order."""
     at = Reader(session).at
     return [
-        CaseNote(case_no=case_no, note_no=row[0], actor=row[1], text=row[2], noted_at=at(row[3]))
+        CaseNote(
+            case_no=case_no, note_no=row[0], actor=row[1], text=row[2], noted_at=at(row[3]), role=Role(row[4]),
+            audience=Audience(row[5]),
+        )
         for row in fetch(
-            session, "SELECT note_no, actor, text, noted_at FROM case_notes WHERE case_no = :case_no ORDER BY note_no",
-            case_no=case_no,
+            session,
+            "SELECT note_no, actor, text, noted_at, role, audience FROM case_notes WHERE case_no = :case_no"
+            " ORDER BY note_no", case_no=case_no,
         )
     ]
 
@@ -397,12 +448,29 @@ def case_evidence(session: Session, case_no: str) -> list[CaseEvidence]:
     return [
         CaseEvidence(
             case_no=case_no, evidence_no=row[0], sha256=row[1], filename=row[2], media_type=row[3], size=row[4],
-            actor=row[5], note=row[6], attached_at=at(row[7]),
+            actor=row[5], note=row[6], attached_at=at(row[7]), role=Role(row[8]), audience=Audience(row[9]),
         )
         for row in fetch(
             session,
-            "SELECT evidence_no, sha256, filename, media_type, size, actor, note, attached_at FROM case_evidence"
-            " WHERE case_no = :case_no ORDER BY evidence_no", case_no=case_no,
+            "SELECT evidence_no, sha256, filename, media_type, size, actor, note, attached_at, role, audience"
+            " FROM case_evidence WHERE case_no = :case_no ORDER BY evidence_no", case_no=case_no,
+        )
+    ]
+
+
+def case_said_payments(session: Session, case_no: str) -> list[CaseSaidPayment]:
+    """What the institution of a case said it paid, in order."""
+    reader = Reader(session)
+    return [
+        CaseSaidPayment(
+            case_no=case_no, said_no=row[0], actor=row[5], said_at=reader.at(row[6]),
+            said=SaidPayment(paid_on=reader.on(row[1]), amount=Money(row[2], row[7]), bank_ref=row[3], note=row[4]),
+        )
+        for row in fetch(
+            session,
+            "SELECT s.said_no, s.paid_on, s.amount_fen, s.bank_ref, s.note, s.actor, s.said_at, c.currency"
+            " FROM case_said_payments s JOIN refund_claims c ON c.claim_no = s.case_no WHERE s.case_no = :case_no"
+            " ORDER BY s.said_no", case_no=case_no,
         )
     ]
 
@@ -459,24 +527,50 @@ def keep_moves(session: Session, made: Sequence[tuple[Moved, str | None]], *, no
     mark_institution_days(session, ((one.uscc, one.claimed_on) for one in after.values()))
 
 
-def add_notes(session: Session, notes: Sequence[tuple[str, str]], *, actor: str, now: datetime) -> None:
+def add_notes(
+    session: Session, notes: Sequence[tuple[str, str]], *, actor: str, now: datetime, role: Role = Role.STAFF,
+    audience: Audience = Audience.SUPERVISORS,
+) -> None:
     """Add (case, text) notes, in this order."""
     numbers = _next_numbers(session, "case_notes", "note_no", [case_no for case_no, _ in notes])
     rows = []
     for case_no, text in notes:
-        rows.append((case_no, numbers[case_no], actor, text, now))
+        rows.append((case_no, numbers[case_no], actor, text, now, role.value, audience.value))
         numbers[case_no] += 1
-    columns = {"case_no": str, "note_no": int, "actor": str, "text": str, "noted_at": datetime}
+    columns = {
+        "case_no": str, "note_no": int, "actor": str, "text": str, "noted_at": datetime, "role": str, "audience": str,
+    }
     insert(session, "case_notes", columns, rows)
     audit.append_many(session, [
-        AuditEntry(kind="case.noted", actor=actor, payload={"case_no": row[0], "note_no": row[1], "text": row[3]})
+        AuditEntry(kind="case.noted", actor=actor, payload={
+            "case_no": row[0], "note_no": row[1], "text": row[3], "role": role.value, "audience": audience.value,
+        })
         for row in rows
     ], now=now)
 
 
+def add_said_payment(
+    session: Session, case_no: str, said: SaidPayment, *, actor: str, now: datetime
+) -> CaseSaidPayment:
+    """Keep what an institution says it paid."""
+    number = _next_numbers(session, "case_said_payments", "said_no", [case_no])[case_no]
+    columns = {
+        "case_no": str, "said_no": int, "paid_on": date, "amount_fen": int, "bank_ref": str, "note": str, "actor": str,
+        "said_at": datetime,
+    }
+    insert(session, "case_said_payments", columns, [(
+        case_no, number, said.paid_on, said.amount.minor_units, said.bank_ref, said.note, actor, now
+    )])
+    audit.append(session, kind="case.said_paid", actor=actor, now=now, payload={
+        "case_no": case_no, "said_no": number, "role": Role.INSTITUTION.value, "paid_on": said.paid_on.isoformat(),
+        "amount": said.amount.text, "currency": said.amount.currency, "bank_ref": said.bank_ref, "note": said.note,
+    })
+    return CaseSaidPayment(case_no=case_no, said_no=number, said=said, actor=actor, said_at=now)
+
+
 def add_evidence(
     session: Session, case_no: str, *, content: bytes, filename: str, media_type: str, note: str, actor: str,
-    now: datetime,
+    now: datetime, role: Role = Role.STAFF, audience: Audience = Audience.SUPERVISORS,
 ) -> CaseEvidence:
     """Keep a document of a case."""
     sha256 = hashlib.sha256(content).hexdigest()
@@ -484,16 +578,16 @@ def add_evidence(
     number = _next_numbers(session, "case_evidence", "evidence_no", [case_no])[case_no]
     kept = CaseEvidence(
         case_no=case_no, evidence_no=number, sha256=sha256, filename=filename, media_type=media_type,
-        size=len(content), actor=actor, note=note, attached_at=now,
+        size=len(content), actor=actor, note=note, attached_at=now, role=role, audience=audience,
     )
     columns = {
         "case_no": str, "evidence_no": int, "sha256": str, "filename": str, "media_type": str, "size": int,
-        "actor": str, "note": str, "attached_at": datetime,
+        "actor": str, "note": str, "attached_at": datetime, "role": str, "audience": str,
     }
     insert(session, "case_evidence", columns, [tuple(getattr(kept, name) for name in columns)])
     audit.append(session, kind="case.evidence_attached", actor=actor, now=now, payload={
         "case_no": case_no, "evidence_no": number, "sha256": sha256, "filename": filename, "media_type": media_type,
-        "size": len(content), "note": note,
+        "size": len(content), "note": note, "role": role.value, "audience": audience.value,
     })
     return kept
 

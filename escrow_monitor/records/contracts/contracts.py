@@ -98,11 +98,15 @@ def save_contracts(session: Session, items: Iterable[Contract], *, now: datetime
 
 
 def contracts(
-    session: Session, *, contract_nos: Sequence[str] | None = None, uscc: str | None = None, limit: int | None = None
+    session: Session, *, contract_nos: Sequence[str] | None = None, uscc: str | None = None, after: str | None = None,
+    limit: int | None = None,
 ) -> list[Contract]:
-    """The contracts that fit all that is asked, by number."""
+    """The contracts that fit all that is asked, by number; those behind the number `after`."""
     given: dict[str, Any] = {}
     where = []
+    if after is not None:
+        where.append("contract_no > :after")
+        given["after"] = after
     if uscc is not None:
         where.append("uscc = :uscc")
         given["uscc"] = uscc

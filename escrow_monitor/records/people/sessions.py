@@ -162,6 +162,16 @@ def end_all(session: Session, user_name: str, reason: EndReason, *, now: datetim
     ).rowcount
 
 
+def end_others(session: Session, user_name: str, session_id: str, reason: EndReason, *, now: datetime) -> int:
+    """End all sessions of a person but one; return how many were open."""
+    return run(
+        session,
+        "UPDATE sessions SET ended_at = :now, ended_reason = :reason WHERE user_name = :user_name"
+        " AND session_id <> :session_id AND ended_at IS NULL AND expires_at > :now",
+        now=now, reason=reason.value, user_name=user_name, session_id=session_id,
+    ).rowcount
+
+
 def session_of(session: Session, token: str) -> SessionInfo | None:
     """The session of a token, open or not."""
     return next(iter(_sessions(session, "WHERE token_sha256 = :digest", digest=_digest(token))), None)

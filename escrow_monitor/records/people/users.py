@@ -15,6 +15,11 @@ from escrow_monitor.domain.permissions import UserRole
 from escrow_monitor.domain.visibility import Visible
 from escrow_monitor.records.bulk import Reader, run
 from escrow_monitor.records.columns import Row, one_of
+from escrow_monitor.records.visible import conditions
+
+NO_PASSWORD = ""
+"""What is kept of the password of somebody who has none: no password has this hash."""
+PEOPLE_AT_ONCE = 500
 
 
 class UserRow(Row, table=True):
@@ -40,7 +45,10 @@ class UserRow(Row, table=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """What may be known of a person. `uscc` is the institution whose data alone they see, for that role."""
+    """What may be known of a person. `uscc` is the institution whose data alone they see, for that role.
+
+    Who has no password signs in elsewhere; `password_set_at` is then when they were added.
+    """
 
     name: str
     display_name: str
@@ -51,6 +59,7 @@ class User:
     changed_at: datetime
     password_set_at: datetime
     disabled_at: datetime | None = None
+    has_password: bool = True
 
     @property
     def is_open(self) -> bool:
@@ -86,6 +95,33 @@ def user(session: Session, name: str) -> User | None:
 def known(session: Session) -> list[User]:
     """Everybody, by name."""
     return _users(session, "ORDER BY name")
+
+
+def page(
+    session: Session, reach: Visible, *, after: str = "", limit: int, role: UserRole | None = None,
+    is_open: bool | None = None,
+) -> list[User]:
+    """People by name whom somebody who sees `reach` may look after: who see nothing beyond it."""
+    where, given = ["name > :after"], {}
+    if role is not None:
+        where.append("role = :role")
+        given["role"] = role.value
+    if is_open is not None:
+        where.append(f"disabled_at IS {'' if is_open else 'NOT '}NULL")
+    if not reach.is_everything:
+        inside, codes = conditions(reach, uscc="users.uscc")
+        where.append(f"((uscc IS NULL AND districts IS NOT NULL) OR ({' AND '.join(inside)}))")
+        given |= codes
+    found: list[User] = []
+    while len(found) < limit:
+        some = _users(
+            session, f"WHERE {' AND '.join(where)} ORDER BY name LIMIT {PEOPLE_AT_ONCE}", **given | {"after": after}
+        )
+        found.extend(one for one in some if one.uscc is not None or reach.includes(one.visible))
+        if len(some) < PEOPLE_AT_ONCE:
+            break
+        after = some[-1].name
+    return found[:limit]
 
 
 def password_hash(session: Session, name: str) -> str | None:
@@ -129,14 +165,15 @@ def _users(session: Session, clauses: str, **values: str) -> list[User]:
     reader = Reader(session)
     rows = run(
         session,
-        "SELECT name, display_name, role, districts, uscc, created_at, changed_at, password_set_at, disabled_at"
-        f" FROM users {clauses}", **values,
+        "SELECT name, display_name, role, districts, uscc, created_at, changed_at, password_set_at, disabled_at,"
+        f" password_hash <> '' FROM users {clauses}", **values,
     )
     return [
         User(
             name=row[0], display_name=row[1], role=UserRole(row[2]),
             districts=None if row[3] is None else tuple(row[3].split()), uscc=row[4], created_at=reader.at(row[5]),
             changed_at=reader.at(row[6]), password_set_at=reader.at(row[7]), disabled_at=reader.instant(row[8]),
+            has_password=bool(row[9]),
         )
         for row in rows
     ]

@@ -10,28 +10,38 @@ from escrow_monitor.web.api import (
     alert_decisions,
     alerts,
     audit,
+    backtests,
     banks,
+    case_answers,
     cases,
+    channels,
     contracts,
     deliveries,
     imports,
     institutions,
+    keys,
+    matches,
     outlooks,
+    packs,
     policies,
     reconciliations,
     refunds,
+    returns,
     rounds,
     silences,
+    statements,
+    users,
 )
 from escrow_monitor.web.api.document import PREFIX, VERSION, document_of, operation_id, parameters_of
 from escrow_monitor.web.guard import SCOPE_OPERATIONS, SCOPE_READ, Guard
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
+from escrow_monitor.web.works import Works
 
 __all__ = ["VERSION", "router"]
 
 
-def router(guard: Guard, ports: WebPorts) -> APIRouter:
+def router(guard: Guard, ports: WebPorts, works: Works) -> APIRouter:
     """All routes of the API, each behind a key with the scope `read`; those that decide need `decide` as well."""
 
     async def may_read(request: Request) -> None:
@@ -50,16 +60,25 @@ def router(guard: Guard, ports: WebPorts) -> APIRouter:
         generate_unique_id_function=operation_id,
         responses={422: {"description": "a parameter or field is wrong"}},
     )
-    for room in (accounts, institutions, outlooks, alerts, banks, policies, refunds, contracts):
+    for room in (accounts, institutions, outlooks, alerts, banks, refunds, contracts, returns):
         found.include_router(room.router(ports))
+    found.include_router(policies.router(ports, guard))
     found.include_router(rounds.router(ports), dependencies=[Depends(may_operate)])
     found.include_router(alert_decisions.router(ports, guard))
     found.include_router(silences.router(ports, guard), dependencies=[Depends(may_operate_all)])
     found.include_router(deliveries.router(ports, guard), dependencies=[Depends(may_operate_all)])
+    found.include_router(channels.router(ports), dependencies=[Depends(may_operate_all)])
+    found.include_router(case_answers.router(ports, guard))
     found.include_router(cases.router(ports, guard))
-    found.include_router(imports.router(ports, guard))
+    found.include_router(imports.router(ports, guard, works))
+    found.include_router(statements.router(ports, guard))
+    found.include_router(matches.router(ports, guard))
     found.include_router(reconciliations.router(ports, guard))
-    found.include_router(audit.router(ports, guard))
+    found.include_router(backtests.router(ports, guard, works))
+    found.include_router(audit.router(ports, guard, works))
+    found.include_router(packs.router(ports, guard))
+    found.include_router(users.router(ports, guard))
+    found.include_router(keys.router(ports, guard))
 
     @found.get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> Response:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import Header
 from starlette.responses import Response
 
-from escrow_monitor.records.bank.kept_answers import AnotherQuestion, KeptAnswer, once
-from escrow_monitor.records.database import Session
+from escrow_monitor.records.bank.kept_answers import AnotherQuestion, KeptAnswer, kept_answer, once
+from escrow_monitor.records.database import Database, Session
 from escrow_monitor.web.problems import PROBLEM_JSON, Problem
 
 Again = Annotated[str | None, Header(max_length=200, description="the same key and body get the same answer")]
@@ -30,6 +30,37 @@ def made_once(
     digest = hashlib.sha256(asked.encode()).hexdigest()
     try:
         return once(session, actor=actor, idempotency_key=idempotency_key, asked_sha256=digest, now=now, do=do)
+    except AnotherQuestion as error:
+        raise Problem(409, str(error)) from error
+
+
+def kept_once(
+    database: Database, do: Callable[[], KeptAnswer], *, actor: str, idempotency_key: str | None,
+    asked: Iterable[bytes], now: datetime,
+) -> KeptAnswer:
+    """The same for what has transactions of its own and changes nothing when it is done twice, as loading a file: the
+    answer is kept after it.
+
+    Raises Problem 409 if the key stands for something else.
+    """
+    if idempotency_key is None:
+        return do()
+    digest = hashlib.sha256()
+    for part in asked:
+        digest.update(part)
+    try:
+        with database.read() as session:
+            kept = kept_answer(
+                session, actor=actor, idempotency_key=idempotency_key, asked_sha256=digest.hexdigest()
+            )
+        if kept is not None:
+            return kept
+        answer = do()
+        with database.write() as session:
+            return once(
+                session, actor=actor, idempotency_key=idempotency_key, asked_sha256=digest.hexdigest(), now=now,
+                do=lambda: answer,
+            )
     except AnotherQuestion as error:
         raise Problem(409, str(error)) from error
 

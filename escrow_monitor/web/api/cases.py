@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from escrow_monitor.actions.move_case import REASON_CHARACTERS_MAX, CaseUnknown, MoveRefused, move_case_in
 from escrow_monitor.actions.show_case import CaseShown, move_json, show_case, shown_cases
+from escrow_monitor.domain.dispute_answers import Audience
 from escrow_monitor.domain.dispute_words import CaseState, Move, Role
 from escrow_monitor.errors import DatabaseError, EscrowMonitorError, UsageError
 from escrow_monitor.records.bank.kept_answers import KeptAnswer
@@ -122,11 +123,13 @@ class MoveView(BaseModel):
 
 
 class NoteView(BaseModel):
-    """One note."""
+    """One note: on whose behalf, and for whom to read. The institution of a case is told only what is for it."""
 
     note_no: int
     text: str
     actor: str
+    role: Role
+    audience: Audience
     noted_at: datetime
 
 
@@ -139,8 +142,24 @@ class EvidenceView(BaseModel):
     media_type: str
     size: int
     actor: str
+    role: Role
+    audience: Audience
     note: str
     attached_at: datetime
+
+
+class SaidPaymentView(BaseModel):
+    """What the institution says it paid. It proves nothing: `paid` of the case is what the bank shows."""
+
+    said_no: int
+    paid_on: date
+    currency: str
+    amount: str
+    amount_fen: int
+    bank_ref: str
+    note: str
+    actor: str
+    said_at: datetime
 
 
 class KeptQuoteView(BaseModel):
@@ -155,7 +174,11 @@ class KeptQuoteView(BaseModel):
 
 
 class CaseDetailView(CaseView):
-    """One case with all that was done. `quote` is today's, or says why there is none."""
+    """One case with all that was done. `quote` is today's, or says why there is none.
+
+    The institution of a case reads it without the notes and documents of supervisors among themselves, without rulings
+    that nobody confirmed, and `staff` in place of their names.
+    """
 
     claim_note: str
     quote: dict[str, Any] | None
@@ -163,6 +186,7 @@ class CaseDetailView(CaseView):
     notes: list[NoteView]
     evidence: list[EvidenceView]
     quotes: list[KeptQuoteView]
+    said_payments: list[SaidPaymentView]
 
 
 class MoveBody(Body):
@@ -191,7 +215,9 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
 
         with ports.database.read() as session:
             def read(keys: Sequence[str]) -> dict[str, CaseShown]:
-                shown = shown_cases(session, ports.policies, case_book.cases(session, case_nos=keys), on=on)
+                shown = shown_cases(
+                    session, ports.policies, case_book.cases(session, case_nos=keys), on=on, visible=who.visible
+                )
                 return {one.record.case.case_no: one for one in shown}
 
             return sorted_page(
@@ -222,7 +248,7 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
         if body.move in SECOND_MOVES:
             decider.check_confirms(what="case")
         with ports.database.write() as session:
-            _check_sees(session, case_no, decider)
+            check_sees_case(session, case_no, decider)
             return answer_of(made_once(
                 session, actor=actor, idempotency_key=idempotency_key,
                 asked=f"move {case_no}\n{body.model_dump_json()}", now=now,
@@ -241,11 +267,14 @@ def _detail(ports: WebPorts, case_no: str, who: Key) -> CaseDetailView:
     try:
         found = show_case(ports.database, ports.policies, case_no=case_no, now=ports.clock.now(), visible=who.visible)
     except CaseUnknown as error:
+        with ports.database.read() as session:
+            check_sees_case(session, case_no, who)
         raise Problem(404, f"there is no case {case_no[:40]!r}") from error
     return CaseDetailView.model_validate(found.as_json())
 
 
-def _check_sees(session: Session, case_no: str, who: Key) -> None:
+def check_sees_case(session: Session, case_no: str, who: Key) -> None:
+    """Raise Problem 404 for a case that is not there, or is not theirs to see, of which the log is told."""
     missing = Problem(404, f"there is no case {case_no[:40]!r}")
     found = case_book.case(session, case_no)
     if found is None:
@@ -258,16 +287,21 @@ def _told(
 ) -> KeptAnswer:
     if body.role is Role.SYSTEM:
         raise Problem(422, "body.role: nobody is the system; choose staff, institution, family or second")
+    return told(case_no, lambda: MoveView.model_validate(move_json(move_case_in(
+        session, ports.policies, case_no=case_no, move=body.move, actor=actor, reason=body.reason, role=body.role,
+        amount=body.amount, now=now,
+    ))))
+
+
+def told(case_no: str, do: Callable[[], BaseModel]) -> KeptAnswer:
+    """What was done in a case as it is answered, or why it was not."""
     try:
-        made = move_case_in(
-            session, ports.policies, case_no=case_no, move=body.move, actor=actor, reason=body.reason, role=body.role,
-            amount=body.amount, now=now,
-        )
+        made = do()
     except CaseUnknown as error:
         raise Problem(404, f"there is no case {case_no[:40]!r}") from error
     except MoveRefused as error:
-        told = {"where": "move", "reason": error.reason.value, "zh": error.why_zh}
-        refused = Problem(409, str(error), errors=[told])
+        why = {"where": "move", "reason": error.reason.value, "zh": error.why_zh}
+        refused = Problem(409, str(error), errors=[why])
         return KeptAnswer(status=409, body=bytes(refused.response().body).decode())
     except UsageError as error:
         raise Problem(422, str(error)) from error
@@ -275,4 +309,4 @@ def _told(
         raise
     except EscrowMonitorError as error:
         raise Problem(409, str(error)) from error
-    return KeptAnswer(status=201, body=MoveView.model_validate(move_json(made)).model_dump_json(by_alias=True))
+    return KeptAnswer(status=201, body=made.model_dump_json(by_alias=True))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, params
+from fastapi import APIRouter, Query, Request, params
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
@@ -22,10 +22,10 @@ from escrow_monitor.records.alerts.delivery_log import DeliveryState, LoggedDeli
 from escrow_monitor.records.bank.kept_answers import KeptAnswer
 from escrow_monitor.records.database import Session
 from escrow_monitor.web.api.again import Again, answer_of, made_once
+from escrow_monitor.web.api.deciding import decider, decides
 from escrow_monitor.web.api.taken import Body
 from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX, Asked, ListView, page_of
-from escrow_monitor.web.console.pages import refuse_foreign
-from escrow_monitor.web.guard import SCOPE_DECIDE, Guard, Key
+from escrow_monitor.web.guard import Guard
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import PROBLEM_JSON, Problem
 
@@ -105,12 +105,8 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
     """The routes of this noun. Sending again needs a key with the scope `decide`; its name is who did."""
     routes = APIRouter(tags=["deliveries"], prefix="/deliveries")
 
-    async def may_decide(request: Request) -> None:
-        refuse_foreign(request, ports.home_url)
-        request.state.decider = await guard.require(request, SCOPE_DECIDE)
-
     _reads(routes, ports)
-    _resends(routes, ports, [Depends(may_decide)])
+    _resends(routes, ports, decides(ports, guard))
     return routes
 
 
@@ -141,9 +137,9 @@ def _reads(routes: APIRouter, ports: WebPorts) -> None:
         )
 
 
-def _resends(routes: APIRouter, ports: WebPorts, decides: list[params.Depends]) -> None:
+def _resends(routes: APIRouter, ports: WebPorts, conditions: list[params.Depends]) -> None:
     @routes.post(
-        "/{delivery_id}/resend", response_model=ResentView, dependencies=decides, responses=_MISSING | _REFUSED
+        "/{delivery_id}/resend", response_model=ResentView, dependencies=conditions, responses=_MISSING | _REFUSED
     )
     def resend(delivery_id: str, request: Request, idempotency_key: Again = None) -> Response:
         """Owe one that was given up once more."""
@@ -151,7 +147,7 @@ def _resends(routes: APIRouter, ports: WebPorts, decides: list[params.Depends]) 
             resend_deliveries.resend(session, [delivery_id], channels=ports.channels, by=by, now=now)
         ))
 
-    @routes.post("/resend", response_model=ResentView, dependencies=decides, responses=_MISSING | _REFUSED)
+    @routes.post("/resend", response_model=ResentView, dependencies=conditions, responses=_MISSING | _REFUSED)
     def resend_many(asked: AskedResend, request: Request, idempotency_key: Again = None) -> Response:
         """Owe several that were given up once more, or all of a channel; all or none."""
         if bool(asked.deliveries) == (asked.channel is not None):
@@ -183,8 +179,7 @@ def _answer(
     do: Callable[[Session, str, datetime], Resent],
 ) -> Response:
     """Let the key's owner do it, once for one idempotency key."""
-    decider: Key = request.state.decider
-    by, now = decider.actor, ports.clock.now()
+    by, now = decider(request).actor, ports.clock.now()
 
     def told(session: Session) -> KeptAnswer:
         try:

@@ -21,7 +21,8 @@ DESCRIPTION = (
     "unknown, never zero. Instants are RFC 3339 with a zone, dates ISO 8601. A list answers `items` and `after`: ask "
     "again with `after` for what follows, until it is null. Every answer to a GET has an ETag: sent as `If-None-Match` "
     "it is answered 304 while nothing changed. Every write takes an `Idempotency-Key`: the same key and request get "
-    "the same answer, the same key with another request 409. Every error is `application/problem+json`; what is not "
+    "the same answer, the same key with another request 409. Long work answers 202 with a `Location` that says how far "
+    "it is and what came of it. Every error is `application/problem+json`; what is not "
     "yours to see is 404, as what does not exist. Who asks too often gets 429 with `Retry-After`."
 )
 _TAGS = {
@@ -37,8 +38,11 @@ _TAGS = {
     "cases": "Refund disputes.",
     "matches": "Bank lines held against charges and refunds.",
     "reconciliations": "What families are owed against what is in the bank.",
+    "returns": "What a month was, for whoever stands above.",
+    "packs": "All that is recorded of one institution, to hand over.",
     "imports": "Files, loaded whole or not at all.",
-    "statements": "Which days final statements cover.",
+    "statements": "Statement files, which days they cover, and what they booked.",
+    "backtests": "What the closure watch and other policies would have said of a past.",
     "policies": "The rules as data.",
     "audit": "The tamper-evident record.",
     "keys": "API keys.",
@@ -74,6 +78,7 @@ _EXAMPLES: dict[str, Any] = {
     "account_no": "6222021234500000000", "uscc": "91510300MA60000003", "alert_id": "01JD9Z6Q3V5W8X0Y2A4B6C8D0E",
     "contract_no": "HT-0107", "case_no": "TF-0107", "kind": "contracts", "delivery_id": "1000-webhook",
     "silence_id": "S-1", "request_id": "R-1", "district": "5103", "bank": "自贡银行", "filename": "contracts.csv",
+    "month": "2026-10", "work_id": "W0123456789abcdef",
     "on": "2026-11-20", "limit": 100, "policy_id": "cn-510300", "seq": 1, "key_id": "K-1", "name": "wang",
 }
 _BODIES: dict[str, Any] = {
@@ -84,7 +89,17 @@ _BODIES: dict[str, Any] = {
         "matchers": {"bank": "自贡银行"}, "reason": "银行系统升级", "ends_at": "2026-11-21T09:00:00+08:00",
     },
     "AskedResend": {"channel": "webhook"},
+    "AskedUser": {"name": "wang", "role": "staff", "display_name": "王芳", "districts": ["5103"]},
+    "AskedPlace": {"role": "regulator", "districts": ["5103"]},
+    "AskedOpen": {"open": False},
+    "AskedKey": {"name": "数据大屏", "scopes": ["read"], "days": 90},
     "MoveBody": {"move": "gather", "reason": "核对合同与流水"},
+    "AskedMatch": {
+        "lines": ["entry:6222021234500000000/2026-11-18/3f0c"], "items": ["charge:J-0107"],
+        "reason": "家长代付，金额相符",
+    },
+    "AskedUndo": {"item": "charge:J-0107", "reason": "付款人有误"},
+    "AskedBackTestView": {"past": "city", "policies": ["floor:0.30"]},
     "AskedReconciliationView": {"uscc": "91510300MA60000003", "day": "2026-11-19"},
 }
 

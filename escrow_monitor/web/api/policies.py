@@ -8,12 +8,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from escrow_monitor.actions.change_policy import read_pack, with_pack
 from escrow_monitor.actions.effective_floors import EffectiveFloor, effective_floors
 from escrow_monitor.domain.policy import Clause, Pack
 from escrow_monitor.errors import PolicyError
+from escrow_monitor.policies import PACK_BYTES_MAX
 from escrow_monitor.records.accounts import institution
-from escrow_monitor.web.api.taken import Day
+from escrow_monitor.web.api.again import Again
+from escrow_monitor.web.api.deciding import decides
+from escrow_monitor.web.api.taken import Body, Day
 from escrow_monitor.web.api.views import ListView
+from escrow_monitor.web.guard import SCOPE_READ, Guard
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
 from escrow_monitor.web.who import Asker
@@ -109,9 +114,36 @@ class AskedDay(BaseModel):
     on: Day | None = Field(default=None, description="default today")
 
 
-def router(ports: WebPorts) -> APIRouter:
+class AskedCheck(Body):
+    """A policy pack as text (TOML)."""
+
+    text: str = Field(min_length=1, max_length=PACK_BYTES_MAX)
+
+
+class CheckedView(BaseModel):
+    """A pack that is well formed, and its clauses that are not verified against their source."""
+
+    id: str
+    clauses: int
+    not_verified: list[str]
+
+
+def router(ports: WebPorts, guard: Guard) -> APIRouter:
     """The routes of this noun."""
     routes = APIRouter(tags=["policies"])
+
+    @routes.post("/policies/check", response_model=CheckedView, dependencies=decides(ports, guard, SCOPE_READ))
+    def check(asked: AskedCheck, idempotency_key: Again = None) -> CheckedView:
+        """Read a pack as the program would, before it is put to use; nothing is kept. What is wrong stands in a 422."""
+        try:
+            pack = read_pack(asked.text.encode(), where="text")
+            with_pack(ports.policies, pack)
+        except PolicyError as error:
+            raise Problem(422, str(error)) from error
+        return CheckedView(
+            id=pack.id, clauses=len(pack.clauses),
+            not_verified=[clause.id for clause in pack.clauses if not clause.verified],
+        )
 
     @routes.get("/policies")
     def packs() -> ListView[PackView]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, params
+from fastapi import APIRouter, Query, Request, params
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
@@ -19,10 +19,10 @@ from escrow_monitor.records.alerts.silences import KeptSilence, silence, silence
 from escrow_monitor.records.bank.kept_answers import KeptAnswer
 from escrow_monitor.records.database import Session
 from escrow_monitor.web.api.again import Again, answer_of, made_once
+from escrow_monitor.web.api.deciding import decider, decides
 from escrow_monitor.web.api.taken import Body, Flag, Instant
 from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX, Asked, ListView, page_of
-from escrow_monitor.web.console.pages import refuse_foreign
-from escrow_monitor.web.guard import SCOPE_DECIDE, Guard, Key
+from escrow_monitor.web.guard import Guard
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import PROBLEM_JSON, Problem
 
@@ -112,13 +112,9 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
     """The routes of this noun. Writes need a key with the scope `decide`; its name is who makes, confirms or ends."""
     routes = APIRouter(tags=["silences"], prefix="/silences")
 
-    async def may_decide(request: Request) -> None:
-        refuse_foreign(request, ports.home_url)
-        request.state.decider = await guard.require(request, SCOPE_DECIDE)
-
     _reads(routes, ports)
-    _makes(routes, ports, [Depends(may_decide)])
-    _changes(routes, ports, [Depends(may_decide)])
+    _makes(routes, ports, decides(ports, guard))
+    _changes(routes, ports, decides(ports, guard))
     return routes
 
 
@@ -144,8 +140,8 @@ def _reads(routes: APIRouter, ports: WebPorts) -> None:
             return _preview(session, found, now, made=True)
 
 
-def _makes(routes: APIRouter, ports: WebPorts, decides: list[params.Depends]) -> None:
-    @routes.post("", response_model=PreviewView, status_code=201, dependencies=decides, responses={
+def _makes(routes: APIRouter, ports: WebPorts, conditions: list[params.Depends]) -> None:
+    @routes.post("", response_model=PreviewView, status_code=201, dependencies=conditions, responses={
         200: {"description": "dry run: what it would hide", "model": PreviewView},
         409: {"description": "the key stands for another request", "content": {PROBLEM_JSON: {}}},
     })
@@ -169,14 +165,13 @@ def _makes(routes: APIRouter, ports: WebPorts, decides: list[params.Depends]) ->
         return _answer(ports, request, None if dry_run else idempotency_key, what, do)
 
 
-def _changes(routes: APIRouter, ports: WebPorts, decides: list[params.Depends]) -> None:
+def _changes(routes: APIRouter, ports: WebPorts, conditions: list[params.Depends]) -> None:
     @routes.post(
-        "/{silence_id}/confirm", response_model=PreviewView, dependencies=decides, responses=_MISSING | _REFUSED
+        "/{silence_id}/confirm", response_model=PreviewView, dependencies=conditions, responses=_MISSING | _REFUSED
     )
     def confirm(silence_id: str, request: Request, idempotency_key: Again = None) -> Response:
         """Confirm, as another person, a silence of red that was proposed: it takes effect."""
-        decider: Key = request.state.decider
-        decider.check_confirms(what="silence")
+        decider(request).check_confirms(what="silence")
 
         def do(session: Session, by: str, now: datetime) -> KeptAnswer:
             kept = silence_alerts.confirm(session, silence_id, by=by, now=now)
@@ -184,7 +179,7 @@ def _changes(routes: APIRouter, ports: WebPorts, decides: list[params.Depends]) 
 
         return _answer(ports, request, idempotency_key, f"silence confirm {silence_id}", do)
 
-    @routes.delete("/{silence_id}", response_model=SilenceView, dependencies=decides, responses=_MISSING | _REFUSED)
+    @routes.delete("/{silence_id}", response_model=SilenceView, dependencies=conditions, responses=_MISSING | _REFUSED)
     def end(silence_id: str, request: Request, idempotency_key: Again = None) -> Response:
         """End a silence now, or take a proposal back. It is kept, with who ended it."""
         def do(session: Session, by: str, now: datetime) -> KeptAnswer:
@@ -236,8 +231,7 @@ def _answer(
     do: Callable[[Session, str, datetime], KeptAnswer],
 ) -> Response:
     """Let the key's owner do it, once for one idempotency key; a refusal is an answer like any other."""
-    decider: Key = request.state.decider
-    by, now = decider.actor, ports.clock.now()
+    by, now = decider(request).actor, ports.clock.now()
 
     def told(session: Session) -> KeptAnswer:
         try:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from escrow_monitor.web.problems import Problem
 
 PREFIX = "/api/v1/"
-FILES = ("/api/v1/imports/",)
+FILES = ("/api/v1/imports/", "/api/v1/statements")
 """Routes that take a file, of any type; they say themselves how large it may be."""
 BODY_BYTES_MAX = 1024 * 1024
 DEPTH_MAX = 8
@@ -37,14 +37,14 @@ class TakenOnly:
         if (problem := _refusal(scope)) is not None:
             await problem.response()(scope, receive, send)
             return
-        await self._app(scope, receive if scope["path"].startswith(FILES) else _counted(receive), send)
+        await self._app(scope, receive if _is_file(scope["path"]) else _counted(receive), send)
 
 
 def _refusal(scope: Scope) -> Problem | None:
     headers = Headers(scope=scope)
     if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
         return Problem(400, "the address holds a zero character")
-    if scope["path"].startswith(FILES):
+    if _is_file(scope["path"]):
         return None
     size = headers.get("content-length", "0")
     if size.isdecimal() and int(size) > BODY_BYTES_MAX:
@@ -53,6 +53,10 @@ def _refusal(scope: Scope) -> Problem | None:
     if scope["method"] in WRITES and has_body and not _is_json(headers.get("content-type", "")):
         return Problem(415, "the body must be JSON: send it with `Content-Type: application/json`")
     return None
+
+
+def _is_file(path: str) -> bool:
+    return path.startswith(FILES) or (path.startswith(f"{PREFIX}cases/") and path.endswith("/evidence"))
 
 
 def _is_json(content_type: str) -> bool:

@@ -24,6 +24,7 @@ from alerts.routing import CALLS, RouteReason, Silence
 from escrow_monitor.actions import decide_alert
 from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.permissions import Permission
+from escrow_monitor.domain.rules.floor import NOT_STATED
 from escrow_monitor.errors import UsageError
 from escrow_monitor.records.accounts import account, institution
 from escrow_monitor.records.alerts.book import RecordsAlertBook
@@ -33,8 +34,8 @@ from escrow_monitor.records.alerts.silences import silences
 from escrow_monitor.records.database import Session
 from escrow_monitor.records.visible import may_see
 from escrow_monitor.web.console import pages
+from escrow_monitor.web.console.actors import names_of, who_did
 from escrow_monitor.web.console.alerts import ENDS, Wrong, end_of, missing, refusal_of, said_of
-from escrow_monitor.web.console.cases import names_of, who_did
 from escrow_monitor.web.console.forms import FormRefused, Sent, done_once, once_token, see_other, seen, sent
 from escrow_monitor.web.console.words import WORDS, Words
 from escrow_monitor.web.guard import SCOPE_DECIDE, Guard
@@ -217,8 +218,8 @@ def _name_of(name: str, words: Words) -> str:
 
 
 def _text(name: str, value: Figure, words: Words, *, today: date, zone: ZoneInfo) -> str:
-    if value is None or value == "-":
-        return words("fig_unknown")
+    if value is None or value in ("-", NOT_STATED):
+        return words("fig_unknown" if value != NOT_STATED else "not_stated")
     if isinstance(value, bool) or value in ("true", "false"):
         return words("yes" if value in (True, "true") else "no")
     if isinstance(value, int):

@@ -23,7 +23,9 @@ from escrow_monitor.domain.findings import Sentence
 from escrow_monitor.domain.permissions import Permission
 from escrow_monitor.domain.visibility import Visible
 from escrow_monitor.errors import UsageError
+from escrow_monitor.records.alerts import chosen
 from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.alerts.open_now import OpenNow
 from escrow_monitor.records.alerts.pages import (
     AlertCount,
     AlertPlace,
@@ -38,9 +40,10 @@ from escrow_monitor.records.database import Session
 from escrow_monitor.records.institution_pages import districts
 from escrow_monitor.records.visible import may_see
 from escrow_monitor.web.console import pages
-from escrow_monitor.web.console.cases import names_of, who_did
+from escrow_monitor.web.console.actors import names_of, who_did
 from escrow_monitor.web.console.forms import FormRefused, Sent, done_once, once_token, see_other, seen, sent
 from escrow_monitor.web.console.institutions import place_name
+from escrow_monitor.web.console.shared import Shared
 from escrow_monitor.web.console.words import Words
 from escrow_monitor.web.guard import SCOPE_DECIDE, Guard
 from escrow_monitor.web.ports import WebPorts
@@ -121,14 +124,14 @@ class Wrong:
     chosen: Sequence[str] = ()
 
 
-def routes(guard: Guard, ports: WebPorts) -> list[BaseRoute]:
+def routes(guard: Guard, ports: WebPorts, shared: Shared) -> list[BaseRoute]:
     """The inbox, and the form under it."""
 
     async def inbox(request: Request, who: Who, lang: Lang) -> Response:
-        return await _inbox_page(request, who, lang, ports)
+        return await _inbox_page(request, who, lang, ports, shared)
 
     async def acknowledge(request: Request, form: Sent, lang: Lang) -> Response:
-        return await _acknowledged(request, form, lang, ports)
+        return await _acknowledged(request, form, lang, ports, shared)
 
     return [
         Route("/alerts", seen(guard, inbox), methods=["GET"]),
@@ -161,17 +164,26 @@ def filters_of(query: QueryParams, visible: Visible) -> Filters:
     )
 
 
-def inbox_view(ports: WebPorts, filters: Filters, *, now: datetime) -> InboxView:
-    """Ask the records for one page. Raises DatabaseError."""
-    asked = filters.asked
+def inbox_view(
+    ports: WebPorts, filters: Filters, *, now: datetime, moment: OpenNow | None = None
+) -> InboxView:
+    """Ask the records for one page, of what is open this `moment` where it is given. Raises DatabaseError."""
+    asked, limit = filters.asked, LINES_A_PAGE + 1
     with ports.database.read() as session:
-        places = alert_page(session, asked, after=filters.after, limit=LINES_A_PAGE + 1, now=now)
-        shown = places[:LINES_A_PAGE]
-        found = RecordsAlertBook(session).alerts([one.alert_id for one in shown])
+        if moment is None or asked.resolved:
+            places = alert_page(session, asked, after=filters.after, limit=limit, now=now)
+        else:
+            places = chosen.page(moment, asked, after=filters.after, limit=limit)
+        found = RecordsAlertBook(session).alerts([one.alert_id for one in places[:LINES_A_PAGE]])
+        shown = [one for one in places[:LINES_A_PAGE] if one.alert_id in found]
         names = holder_names(session, sorted({one.labels.get("uscc", "") for one in found.values()} - {""}))
-        counts = alert_counts(session, asked, now=now)
-        proposed = proposed_count(session, now=now, visible=asked.visible)
-        codes = districts(session, asked.visible)
+        if moment is None:
+            counts = alert_counts(session, asked, now=now)
+            proposed = proposed_count(session, now=now, visible=asked.visible)
+            codes = districts(session, asked.visible)
+        else:
+            counts, proposed = chosen.counts(moment, asked), chosen.proposed_count(moment, asked.visible)
+            codes = moment.directory.districts(asked.visible)
         people = names_of(session, {one.by for alert in found.values() for one in alert.decisions})
     kept = filters.query
     return InboxView(
@@ -179,7 +191,7 @@ def inbox_view(ports: WebPorts, filters: Filters, *, now: datetime) -> InboxView
         total=sum(one.alerts for one in counts), quiet=sum(one.alerts for one in counts if one.quiet),
         proposed=proposed, levels=_levels(counts, filters), rules=_rules(counts),
         districts=[(code, place_name(code, ports.policies)) for code in codes],
-        next_query=_join(kept | {"after": _cursor(shown[-1])}) if len(places) > LINES_A_PAGE else None,
+        next_query=_join(kept | {"after": _cursor(places[LINES_A_PAGE - 1])}) if len(places) > LINES_A_PAGE else None,
         first_query=_join(kept), people=people,
     )
 
@@ -210,10 +222,15 @@ def refusal_of(reason: Reason) -> FormRefused:
 
 
 async def _inbox_page(
-    request: Request, who: Who, lang: Lang, ports: WebPorts, wrong: Wrong | None = None
+    request: Request, who: Who, lang: Lang, ports: WebPorts, shared: Shared, wrong: Wrong | None = None
 ) -> Response:
     filters = filters_of(request.query_params, who.visible)
-    view = await run_in_threadpool(inbox_view, ports, filters, now=ports.clock.now())
+    # Whoever has just decided something comes back here, and sees it.
+    heads = await shared.heads()
+    moment = await shared.open_now(heads=heads)
+    view = await shared.get(
+        ("alerts", filters), lambda: inbox_view(ports, filters, now=ports.clock.now(), moment=moment), heads=heads
+    )
     words = Words(lang)
     return pages.page(
         "alerts.html", lang, status=200 if wrong is None else wrong.status, request=request, here="alerts", view=view,
@@ -223,7 +240,9 @@ async def _inbox_page(
     )
 
 
-async def _acknowledged(request: Request, form: Sent, lang: Lang, ports: WebPorts) -> Response:
+async def _acknowledged(
+    request: Request, form: Sent, lang: Lang, ports: WebPorts, shared: Shared
+) -> Response:
     """Acknowledge all that was chosen; of what has ended meanwhile it is told how many there were."""
     chosen = list(dict.fromkeys(form.every.get("alert", ())))[:CHOSEN_MAX]
 
@@ -246,7 +265,7 @@ async def _acknowledged(request: Request, form: Sent, lang: Lang, ports: WebPort
         wrong = Wrong(
             form="acknowledge", text=said_of(refused, lang), fields=form.fields, status=refused.status, chosen=chosen
         )
-        return await _inbox_page(request, form.who, lang, ports, wrong)
+        return await _inbox_page(request, form.who, lang, ports, shared, wrong)
     if location is None:
         return missing(request, lang)
     kept = filters_of(request.query_params, form.who.visible).query

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import partial
@@ -13,7 +12,7 @@ from urllib.parse import quote, urlencode
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from alerts.feeds.item import Lang
@@ -22,16 +21,18 @@ from escrow_monitor.records.evidence import audit, seals
 from escrow_monitor.records.evidence import search as audit_search
 from escrow_monitor.records.evidence.audit import AuditRecord
 from escrow_monitor.records.evidence.chain import AuditVerdict, by_of, head_after
-from escrow_monitor.records.evidence.export import Exported, export_lines
 from escrow_monitor.records.evidence.seals import SealedDay
 from escrow_monitor.records.evidence.search import AskedAudit, FoundAudit
+from escrow_monitor.web.audit_file import exported, note_export, sent_file
 from escrow_monitor.web.console.forms import Sent, see_other, sent
 from escrow_monitor.web.console.gate import Gate
-from escrow_monitor.web.console.works import TooMuchWork, Works, WorkState
+from escrow_monitor.web.console.words import WORDS, Words
 from escrow_monitor.web.guard import SCOPE_AUDIT, Guard
+from escrow_monitor.web.long_work import VERIFICATION, owner_for, verification
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
 from escrow_monitor.web.who import Who
+from escrow_monitor.web.works import TooMuchWork, Work, Works
 
 ENTRIES_A_PAGE = 50
 SEALS_SHOWN = 10
@@ -40,8 +41,6 @@ TEXT_CHARACTERS_MAX = 100
 SEQ_MAX = 1 << 53
 ABOUT_PARTS = 4
 ABOUT_CHARACTERS_MAX = 120
-PIECE_BYTES = 256 * 1024
-VERIFY = "verify"
 _NAMES = ("q", "kind", "actor", "subject", "since", "until", "before", "lang")
 _LINKED = {"uscc": "/institutions/{}", "case_no": "/cases/{}", "claim_no": "/cases/{}"}
 """What stands in payloads under these names has a page."""
@@ -71,10 +70,10 @@ class FieldView:
     url: str = ""
 
 
-def routes(guard: Guard, ports: WebPorts) -> list[BaseRoute]:
+def routes(guard: Guard, ports: WebPorts, works: Works) -> list[BaseRoute]:
     """`/audit...`. Entries are about everything: who is limited to a part sees none of them."""
     gate = Gate(guard, ports, here="audit", needs=Permission.AUDIT, whole=True)
-    desk = _Desk(gate, ports)
+    desk = _Desk(gate, ports, works)
     return [
         Route("/audit", gate.page(desk.search), methods=["GET"]),
         Route("/audit/entries/{seq:int}", gate.page(desk.entry), methods=["GET"]),
@@ -87,9 +86,8 @@ def routes(guard: Guard, ports: WebPorts) -> list[BaseRoute]:
 class _Desk:
     """What the pages answer."""
 
-    def __init__(self, gate: Gate, ports: WebPorts) -> None:
-        self._gate, self._ports = gate, ports
-        self._works = Works(running_max=1)
+    def __init__(self, gate: Gate, ports: WebPorts, works: Works) -> None:
+        self._gate, self._ports, self._works = gate, ports, works
 
     async def search(self, request: Request, who: Who, lang: Lang) -> Response:
         """The newest entries that fit, and what can be done with the whole."""
@@ -104,16 +102,16 @@ class _Desk:
                 )
 
         found, kinds, head, sealed, seal_count = await run_in_threadpool(ask)
+        verified = await run_in_threadpool(
+            self._works.newest, kind=VERIFICATION, owner=owner_for(who), limit=VERIFIED_SHOWN, results=True
+        )
         older = None if found.go_on is None else f"/audit?{urlencode({'before': found.go_on})}" + (
             f"&{page.kept}" if page.kept else ""
         )
         return self._gate.shown(
             "audit.html", request, lang, page=page, found=found, kinds=kinds, head=head, sealed=sealed,
             seal_count=seal_count, older=older, about=partial(about, lang), lists_all=page.asked.is_open,
-            verified=[
-                work.now() for work in self._works.newest(kind=VERIFY, owner=who.actor, limit=VERIFIED_SHOWN)
-            ],
-            signs=self._ports.seal_key() is not None,
+            verified=verified, signs=self._ports.seal_key() is not None,
         )
 
     async def entry(self, request: Request, who: Who, lang: Lang) -> Response:
@@ -138,60 +136,36 @@ class _Desk:
         """Begin to walk the whole chain, and go to where it is watched."""
         form.who.check_sees_everything(what="the audit record")
 
-        def walk(progress: Callable[[int, int | None], None]) -> AuditVerdict:
-            with self._ports.database.read() as session:
-                return audit.verify(session, progress=progress)
+        def begin() -> Work[AuditVerdict]:
+            return self._works.begin(verification(self._ports), kind=VERIFICATION, owner=form.who.actor)
 
         try:
-            work = self._works.begin(walk, kind=VERIFY, owner=form.who.actor, now=self._ports.people_now())
+            work = await run_in_threadpool(begin)
         except TooMuchWork as error:
             raise Problem(503, "the record is being verified already: try again shortly") from error
         return see_other(f"/audit/verifications/{work.work_id}")
 
     async def verification(self, request: Request, who: Who, lang: Lang) -> Response:
         """How far it is, or whether the chain is whole."""
-        work = self._works.of(request.path_params["work_id"], kind=VERIFY, owner=who.actor)
+        work = await run_in_threadpool(
+            self._works.of, request.path_params["work_id"], kind=VERIFICATION, owner=owner_for(who)
+        )
         if work is None:
             return self._gate.shown("work_gone.html", request, lang, status=404, back="/audit")
-        work = work.now()
         return self._gate.shown(
             "audit_verification.html", request, lang, work=work, url=f"/audit/verifications/{work.work_id}",
-            verdict=work.result if work.state is WorkState.DONE else None,
+            verdict=work.result,
         )
 
     async def export(self, request: Request, form: Sent, lang: Lang) -> Response:
         """The whole chain as a file. That it was taken is written down first, so that the file says so too."""
         form.who.check_sees_everything(what="the audit record")
-        file = await run_in_threadpool(self._exported, form.who.actor)
-        name = f"audit-{self._ports.clock.now().astimezone(self._ports.zone):%Y%m%d-%H%M%S}.jsonl"
-        return StreamingResponse(
-            _pieces(file), media_type="application/x-ndjson", headers={
-                "Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{name}"',
-            },
-        )
+        return sent_file(await run_in_threadpool(self._exported, form.who.actor), self._ports)
 
     def _exported(self, actor: str) -> IO[bytes]:
-        # To a file first: a slow reader must not hold the records open.
-        ports, key = self._ports, self._ports.seal_key()
-        with ports.database.write() as session:
-            if key is not None:
-                seals.take_key(session, key, actor=actor, now=ports.people_now())
-            audit.append(
-                session, kind="audit.exported", actor=actor, now=ports.people_now(),
-                payload={"entries": audit.head(session).seq},
-            )
-        file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when it was sent
-        with ports.database.read() as session:
-            for line in export_lines(session, key, now=ports.people_now(), exported=Exported()):
-                file.write(line.encode() + b"\n")
-        file.seek(0)
-        return file
-
-
-async def _pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
-    with file:
-        while piece := await run_in_threadpool(file.read, PIECE_BYTES):
-            yield piece
+        with self._ports.database.write() as session:
+            note_export(session, self._ports, actor=actor)
+        return exported(self._ports)
 
 
 def asked_page(query: QueryParams, ports: WebPorts) -> AskedPage:
@@ -230,8 +204,19 @@ def about(lang: Lang, record: AuditRecord) -> str:
     told = [one for one in fields_of(record.payload) if one.text not in ("", "0") and len(one.text) <= 60]
     # What stands by itself says more than what is counted.
     told.sort(key=lambda one: "/" in one.name)
-    parts = [f"{one.name.rpartition('/')[2].strip().replace('_', ' ')} {one.text}" for one in told[:ABOUT_PARTS]]
+    words = Words(lang)
+    parts = [
+        f"{words.name('field', one.name.rpartition('/')[2].strip())} {_said(words, one)}" for one in told[:ABOUT_PARTS]
+    ]
     return " · ".join(parts)[:ABOUT_CHARACTERS_MAX]
+
+
+def _said(words: Words, one: FieldView) -> str:
+    """The text of a field; where it is one of a closed set, its word."""
+    if one.name == "shard" and one.text == "all":
+        return words("all_shard")
+    word = f"{one.name}.{one.text}"
+    return words(word) if one.name in ("outcome", "role") and word in WORDS else one.text
 
 
 def fields_of(payload: Mapping[str, Any], above: str = "") -> list[FieldView]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import quote as quoted
 from urllib.parse import urlencode
@@ -30,11 +30,12 @@ from escrow_monitor.records.alerts.outbox_counts import ChannelQueue, queues
 from escrow_monitor.records.alerts.pages import tries_of
 from escrow_monitor.records.database import Session
 from escrow_monitor.web.console import pages
+from escrow_monitor.web.console.actors import names_of
 from escrow_monitor.web.console.alert import held_by, why_of
 from escrow_monitor.web.console.alerts import Wrong, said_of
-from escrow_monitor.web.console.cases import names_of
 from escrow_monitor.web.console.forms import FormRefused, Sent, done_once, once_token, see_other, sent
 from escrow_monitor.web.console.gate import Gate
+from escrow_monitor.web.console.shared import Shared
 from escrow_monitor.web.console.silences import not_theirs
 from escrow_monitor.web.console.words import Words
 from escrow_monitor.web.guard import SCOPE_DECIDE, Guard
@@ -101,15 +102,15 @@ class DeliveriesView:
         return sum(one.state is DeliveryState.DEAD for one in self.lines)
 
 
-def routes(guard: Guard, ports: WebPorts) -> list[BaseRoute]:
+def routes(guard: Guard, ports: WebPorts, shared: Shared) -> list[BaseRoute]:
     """The log and the form that sends again. What holds for every institution is not for who is limited to some."""
     gate = Gate(guard, ports, here="alerts", needs=Permission.OPERATIONS, whole=True)
 
     async def log_(request: Request, who: Who, lang: Lang) -> Response:
-        return await _page(request, who, lang, ports)
+        return await _page(request, who, lang, ports, shared)
 
     async def resend(request: Request, form: Sent, lang: Lang) -> Response:
-        return not_theirs(request, form, lang, here="alerts") or await _resent(request, form, lang, ports)
+        return not_theirs(request, form, lang, here="alerts") or await _resent(request, form, lang, ports, shared)
 
     return [
         Route("/deliveries", gate.page(log_), methods=["GET"]),
@@ -135,38 +136,45 @@ def filters_of(query: QueryParams) -> Filters:
     )
 
 
-def deliveries_view(ports: WebPorts, filters: Filters, *, now: datetime) -> DeliveriesView:
-    """Ask the records for one page. Raises DatabaseError."""
+def deliveries_view(
+    ports: WebPorts, filters: Filters, *, now: datetime, counted: Mapping[str, DeliveryCounts]
+) -> DeliveriesView:
+    """Ask the records for one page. Of `counted`, some seconds old, only what was delivered is told."""
     with ports.database.read() as session:
         found = delivery_page(
             session, limit=LINES_A_PAGE + 1, after=filters.after, state=filters.state, channel=filters.channel or None
         )
         shown = found[:LINES_A_PAGE]
         tries = tries_of(session, [one.delivery_id for one in shown if one.state is not DeliveryState.WITHHELD])
-        counted, waiting = delivery_counts(session), queues(session)
+        waiting = queues(session)
         speaking = [one.held_by for one in shown if one.waits is RouteReason.INHIBITED]
         speakers = RecordsAlertBook(session).alerts(speaking) if speaking else {}
         people = names_of(session, {one.held_by for one in shown if ":" in one.held_by})
-    names = list(dict.fromkeys((*ports.channels, *counted)))
+    names = list(dict.fromkeys((*ports.channels, *sorted({*counted, *waiting}))))
     more = len(found) > LINES_A_PAGE
     return DeliveriesView(
         now=now, filters=filters, lines=shown, tries=tries, speakers=speakers, people=people,
         channels=[
-            ChannelView(
-                channel=name, counts=counted.get(name, DeliveryCounts()),
-                queue=waiting.get(name, ChannelQueue(channel=name)), is_configured=name in ports.channels,
-            )
-            for name in names
+            _channel(name, counted, waiting, is_configured=name in ports.channels) for name in names
         ],
         next_query=f"?{urlencode(filters.query | {'after': shown[-1].delivery_id})}" if more else None,
     )
 
 
+def _channel(
+    name: str, counted: Mapping[str, DeliveryCounts], waiting: Mapping[str, ChannelQueue], *, is_configured: bool
+) -> ChannelView:
+    queue = waiting.get(name, ChannelQueue(channel=name))
+    counts = replace(counted.get(name, DeliveryCounts()), due=queue.due, dead=queue.dead)
+    return ChannelView(channel=name, counts=counts, queue=queue, is_configured=is_configured)
+
+
 async def _page(
-    request: Request, who: Who, lang: Lang, ports: WebPorts, wrong: Wrong | None = None
+    request: Request, who: Who, lang: Lang, ports: WebPorts, shared: Shared, wrong: Wrong | None = None
 ) -> Response:
     filters, words = filters_of(request.query_params), Words(lang)
-    view = await run_in_threadpool(deliveries_view, ports, filters, now=ports.clock.now())
+    counted = await shared.shares("deliveries", delivery_counts)
+    view = await run_in_threadpool(deliveries_view, ports, filters, now=ports.clock.now(), counted=counted)
     lines = []
     for one in view.lines:
         by, link = held_by(one, words, view.speakers, view.people)
@@ -182,7 +190,7 @@ async def _page(
     )
 
 
-async def _resent(request: Request, form: Sent, lang: Lang, ports: WebPorts) -> Response:
+async def _resent(request: Request, form: Sent, lang: Lang, ports: WebPorts, shared: Shared) -> Response:
     """Owe what was chosen, or all of a channel, once more."""
     chosen, channel, alert_id = form.every.get("delivery", ()), form.text("channel"), form.text("alert")
 
@@ -202,7 +210,7 @@ async def _resent(request: Request, form: Sent, lang: Lang, ports: WebPorts) -> 
         return see_other((await run_in_threadpool(work)).replace("?&", "?"))
     except FormRefused as refused:
         wrong = Wrong(form="resend", text=said_of(refused, lang), fields={}, status=refused.status)
-        return await _page(request, form.who, lang, ports, wrong)
+        return await _page(request, form.who, lang, ports, shared, wrong)
 
 
 def _again(

@@ -20,7 +20,7 @@ from escrow_monitor.records.bank.kept_answers import AnotherQuestion, KeptAnswer
 from escrow_monitor.records.database import Session
 from escrow_monitor.web.console import pages
 from escrow_monitor.web.console.sign_in import to_sign_in
-from escrow_monitor.web.console.uploads import Upload, body_of, is_multipart, parsed
+from escrow_monitor.web.console.uploads import Upload, is_multipart, received
 from escrow_monitor.web.csrf import FIELD, HEADER, form_of, refuse_foreign
 from escrow_monitor.web.guard import SCOPE_READ, Guard, credential_of
 from escrow_monitor.web.ports import WebPorts
@@ -47,6 +47,17 @@ class Sent:
     def text(self, name: str) -> str:
         """A field without the spaces around it, "" where it is not there. Lines end as ours do."""
         return self.fields.get(name, "").replace("\r\n", "\n").strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrong:
+    """What is said beside the form that was refused, and what was in it."""
+
+    form: str
+    text: str
+    fields: Mapping[str, str]
+    status: int
+    choices: Sequence[tuple[str, str]] = ()
 
 
 class FormRefused(Exception):
@@ -153,8 +164,7 @@ async def _received(request: Request, guard: Guard, ports: WebPorts, permission:
 
 async def _read(request: Request, bytes_max: int) -> tuple[dict[str, str], dict[str, list[str]], Upload | None]:
     if is_multipart(request):
-        body = await body_of(request, bytes_max=bytes_max)
-        fields, upload = parsed(request.headers.get("content-type", ""), body)
+        fields, upload = await received(request, bytes_max=bytes_max)
         return fields, {name: [value] for name, value in fields.items()}, upload
     fields = await form_of(request, bytes_max=min(bytes_max, TEXT_FORM_BYTES_MAX))
     return fields, parse_qs((await request.body()).decode(), keep_blank_values=True), None
@@ -175,4 +185,4 @@ async def _refused(
 
 def _unreachable(request: Request, lang: Lang, error: DatabaseError) -> Response:
     log(__name__).error("web.records_unreachable", path=request.url.path, detail=str(error))
-    return pages.page("unreachable.html", lang, status=503)
+    return pages.page("unreachable.html", lang, status=503, request=request)

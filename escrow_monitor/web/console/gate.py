@@ -73,4 +73,4 @@ class Gate:
 
     def _unreachable(self, request: Request, lang: Lang, error: DatabaseError) -> Response:
         log(__name__).error("web.records_unreachable", path=request.url.path, detail=str(error))
-        return pages.page("unreachable.html", lang, status=503)
+        return pages.page("unreachable.html", lang, status=503, request=request)

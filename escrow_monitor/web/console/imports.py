@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 import tempfile
-import threading
-import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import BinaryIO, cast
 
@@ -23,35 +21,38 @@ from alerts.feeds.item import Lang
 from escrow_monitor.actions.import_columns import COLUMNS, NEEDED, template
 from escrow_monitor.actions.import_files import BadRow, Imported, import_file
 from escrow_monitor.actions.import_kinds import KINDS
+from escrow_monitor.actions.table_export import Column, ExportTable, Row
+from escrow_monitor.actions.table_export import Kind as ColumnKind
 from escrow_monitor.actions.table_files import Names, open_table
 from escrow_monitor.domain.permissions import Permission
 from escrow_monitor.domain.pseudonyms import names_a_person
 from escrow_monitor.logs import masked
+from escrow_monitor.records import uploads
 from escrow_monitor.records.evidence import search as audit_search
 from escrow_monitor.records.evidence.audit import AuditRecord
 from escrow_monitor.records.evidence.search import AskedAudit
+from escrow_monitor.records.uploads import Upload
 from escrow_monitor.web.console.forms import Sent, see_other, sent
 from escrow_monitor.web.console.gate import Gate
-from escrow_monitor.web.console.imports_words import fault_in, reason_in
-from escrow_monitor.web.console.works import Progress, TooMuchWork, Work, Works, WorkState
+from escrow_monitor.web.console.tables import Asked, Taken, table_routes
+from escrow_monitor.web.console.words.imports import fault_in, reason_in
 from escrow_monitor.web.guard import SCOPE_IMPORT, Guard
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
 from escrow_monitor.web.who import Who
+from escrow_monitor.web.works import Kind, Progress, TooMuchWork, Work, Works, WorkState
 
 FILE_BYTES_MAX = 512 * 1024 * 1024
 """The same as over the API."""
-HELD_MAX = 12
-"""So many files wait for their sender at once, at most."""
-HELD_BYTES_MAX = 2 * 1024 * 1024 * 1024
-HELD_FOR = timedelta(minutes=30)
+PIECE_BYTES = 4 * 1024 * 1024
+"""A file is kept in pieces of about this."""
+TOUCHED_EVERY = timedelta(minutes=1)
 FILENAME_CHARACTERS_MAX = 200
 HISTORY_SHOWN = 10
 CELL_CHARACTERS_MAX = 80
 HIDDEN = "•••"
 PSEUDONYMS = frozenset({"student_ref", "complainant_ref"})
 A_NAME = "a person's name"
-KIND = "import"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,89 +86,40 @@ class Outcome:
         return bool(self.imported.changed or not self.imported.bad)
 
 
-@dataclass(kw_only=True)
-class Held:
-    """A file that was sent and waits for its sender. It has no name on disk and is gone with the process."""
+ERRORS = ExportTable(name="import-errors", zh="导入错误", en="Import errors", columns=(
+    Column("行", "Line", ColumnKind.COUNT), Column("列", "Column"), Column("内容", "Value"), Column("原因", "Reason"),
+))
+TRIAL: Kind[Outcome] = Kind(name="import_trial", shape=Outcome, running_max=3)
+KEEPING: Kind[Outcome] = Kind(name="import_keeping", shape=Outcome, running_max=3)
 
-    file_id: str
-    owner: str
-    kind: str
-    filename: str
-    sha256: str
-    size: int
-    stream: BinaryIO
-    touched_at: datetime
-    trial: Work
-    keeping: Work | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A file that was sent and waits for its sender, with what its trial found and what importing it did."""
+
+    file: Upload
+    trial: Work[Outcome] | None
+    keeping: Work[Outcome] | None = None
 
     @property
-    def work(self) -> Work:
+    def work(self) -> Work[Outcome] | None:
         """What is or was done with it last."""
         return self.keeping or self.trial
 
 
-class Drawer:
-    """The files that wait. A file is dropped when nobody asked for it for HELD_FOR, and the oldest for a new one."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._held: dict[str, Held] = {}
-
-    def keep(self, held: Held) -> None:
-        """Take a file in."""
-        with self._lock:
-            self._drop_old(held.touched_at)
-            while len(self._held) >= HELD_MAX or self._bytes() + held.size > HELD_BYTES_MAX:
-                if (idle := self._idle()) is None:
-                    raise TooMuchWork
-                self._drop(idle)
-            self._held[held.file_id] = held
-            # However the drawer goes, the file is closed.
-            weakref.finalize(held, held.stream.close)
-
-    def of(self, file_id: str, *, owner: str, now: datetime) -> Held | None:
-        """The file of that number, if it is theirs."""
-        with self._lock:
-            self._drop_old(now)
-            held = self._held.get(file_id)
-            if held is None or held.owner != owner:
-                return None
-            held.touched_at = now
-            return held
-
-    def discard(self, held: Held) -> None:
-        """Drop it, unless something is done with it."""
-        with self._lock:
-            if held.work.state is not WorkState.RUNNING:
-                self._drop(held)
-
-    def _drop_old(self, now: datetime) -> None:
-        for held in list(self._held.values()):
-            if held.work.state is not WorkState.RUNNING and now - held.touched_at > HELD_FOR:
-                self._drop(held)
-
-    def _drop(self, held: Held) -> None:
-        if self._held.pop(held.file_id, None) is not None:
-            held.stream.close()
-
-    def _idle(self) -> Held | None:
-        idle = [held for held in self._held.values() if held.work.state is not WorkState.RUNNING]
-        return min(idle, key=lambda held: held.touched_at, default=None)
-
-    def _bytes(self) -> int:
-        return sum(held.size for held in self._held.values())
-
-
-def routes(guard: Guard, ports: WebPorts) -> list[BaseRoute]:
+def routes(guard: Guard, ports: WebPorts, works: Works) -> list[BaseRoute]:
     """`/imports...`. A row may be about any institution: who is limited to some loads nothing."""
     gate = Gate(guard, ports, here="imports", needs=Permission.IMPORT, whole=True)
-    desk = _Desk(gate, ports)
+    desk = _Desk(gate, ports, works)
     return [
         Route("/imports", gate.page(desk.start), methods=["GET"]),
         Route("/imports/templates/{kind}.csv", gate.page(desk.template), methods=["GET"]),
         Route("/imports/files", desk.receive, methods=["POST"]),
         Route("/imports/files/{file_id}", gate.page(desk.file), methods=["GET"]),
+        *table_routes(guard, ports, [Taken(
+            path="/imports/files/{file_id}/errors", table=ERRORS, rows=desk.errors, gate=gate, about="file_id",
+            gone="/imports",
+        )]),
         Route(
             "/imports/files/{file_id}/confirm", sent(guard, ports, SCOPE_IMPORT, desk.confirm), methods=["POST"]
         ),
@@ -177,12 +129,15 @@ def routes(guard: Guard, ports: WebPorts) -> list[BaseRoute]:
     ]
 
 
+class _Taken(Exception):
+    """The file is being imported already: nothing of this is written."""
+
+
 class _Desk:
     """What the pages answer."""
 
-    def __init__(self, gate: Gate, ports: WebPorts) -> None:
-        self._gate, self._ports = gate, ports
-        self._drawer, self._works = Drawer(), Works()
+    def __init__(self, gate: Gate, ports: WebPorts, works: Works) -> None:
+        self._gate, self._ports, self._works = gate, ports, works
 
     async def start(self, request: Request, who: Who, lang: Lang) -> Response:
         """The page to begin on."""
@@ -208,7 +163,7 @@ class _Desk:
         )
 
     async def receive(self, request: Request) -> Response:
-        """A file as the body, sent by a script of the page, to a temporary file without a name; then it is tried."""
+        """A file as the body, sent by a script of the page, kept where every node finds it; then it is tried."""
         who = await self._gate.guard.require(request, SCOPE_IMPORT)
         who.check_sees_everything(what="a file")
         kind, filename = request.query_params.get("kind", ""), request.query_params.get("filename", "").strip()
@@ -216,25 +171,12 @@ class _Desk:
             raise Problem(400, f"there is no kind {kind[:40]!r}: choose {', '.join(KINDS)}")
         if not filename or len(filename) > FILENAME_CHARACTERS_MAX or not filename.isprintable() or "/" in filename:
             raise Problem(400, f"filename is one line of at most {FILENAME_CHARACTERS_MAX} characters")
-        now = self._ports.people_now()
-        stream = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - it is held until it is confirmed
+        file_id = secrets.token_hex(8)
         try:
-            sha256, size = await _streamed(request, stream)
-            trial = self._works.begin(
-                partial(self._try, kind, filename, stream, who.actor), kind=KIND, owner=who.actor, now=now
-            )
-            held = Held(
-                file_id=secrets.token_hex(8), owner=who.actor, kind=kind, filename=filename, sha256=sha256,
-                size=size, stream=stream, touched_at=now, trial=trial,
-            )
-            self._drawer.keep(held)
-        except TooMuchWork as error:
-            stream.close()
+            sha256 = await self._received(request, file_id, kind=kind, filename=filename, owner=who.actor)
+        except (TooMuchWork, uploads.NoRoom) as error:
             raise Problem(503, "as much is at work as may be at once: try again shortly") from error
-        except BaseException:
-            stream.close()
-            raise
-        location = f"/imports/files/{held.file_id}"
+        location = f"/imports/files/{file_id}"
         return Response(
             orjson.dumps({"location": location, "sha256": sha256}), 201,
             {"Location": location, "Cache-Control": "no-store"}, "application/json",
@@ -242,7 +184,7 @@ class _Desk:
 
     async def file(self, request: Request, who: Who, lang: Lang) -> Response:
         """How far it is, what the trial found, or what was imported."""
-        held = self._held(request, who)
+        held = await run_in_threadpool(self._held, request.path_params["file_id"], who)
         if held is None:
             return self._gone(request, lang)
         return self._shown(request, lang, held)
@@ -250,35 +192,136 @@ class _Desk:
     async def confirm(self, request: Request, form: Sent, lang: Lang) -> Response:
         """Import exactly the bytes that were tried."""
         form.who.check_sees_everything(what="a file")
-        held = self._held(request, form.who)
+        held = await run_in_threadpool(self._held, request.path_params["file_id"], form.who)
         if held is None:
             return self._gone(request, lang)
-        outcome = held.trial.result
-        with held.lock:
-            if held.keeping is not None or not isinstance(outcome, Outcome):
-                return self._shown(request, lang, held, wrong="import_not_now", status=409)
-            if form.text("sha256") != held.sha256 or outcome.imported.sha256 != held.sha256:
-                return self._shown(request, lang, held, wrong="import_other_bytes", status=409)
-            skips = form.text("skip_bad_rows") == "yes"
-            if outcome.imported.bad and not skips:
-                return self._shown(request, lang, held, wrong="import_must_skip", status=409)
-            try:
-                held.keeping = self._works.begin(
-                    partial(self._keep, held, skips), kind=KIND, owner=held.owner, now=self._ports.people_now()
-                )
-            except TooMuchWork:
-                return self._shown(request, lang, held, wrong="work_too_much", status=503)
-        return see_other(f"/imports/files/{held.file_id}")
+        outcome = None if held.trial is None else held.trial.result
+        if held.keeping is not None or outcome is None:
+            return self._shown(request, lang, held, wrong="import_not_now", status=409)
+        if form.text("sha256") != held.file.sha256 or outcome.imported.sha256 != held.file.sha256:
+            return self._shown(request, lang, held, wrong="import_other_bytes", status=409)
+        skips = form.text("skip_bad_rows") == "yes"
+        if outcome.imported.bad and not skips:
+            return self._shown(request, lang, held, wrong="import_must_skip", status=409)
+        try:
+            taken = await run_in_threadpool(self._begin_keeping, held.file, skips)
+        except TooMuchWork:
+            return self._shown(request, lang, held, wrong="work_too_much", status=503)
+        if not taken:
+            return self._shown(request, lang, held, wrong="import_not_now", status=409)
+        return see_other(f"/imports/files/{held.file.file_id}")
 
     async def discard(self, request: Request, form: Sent, lang: Lang) -> Response:
         """Drop the file."""
-        held = self._held(request, form.who)
-        if held is not None:
-            self._drawer.discard(held)
+        def drop() -> None:
+            with self._ports.database.write() as session:
+                uploads.discard(
+                    session, request.path_params["file_id"], owner=form.who.actor, now=self._ports.people_now()
+                )
+
+        await run_in_threadpool(drop)
         return see_other("/imports")
 
-    def _held(self, request: Request, who: Who) -> Held | None:
-        return self._drawer.of(request.path_params["file_id"], owner=who.actor, now=self._ports.people_now())
+    async def _received(self, request: Request, file_id: str, *, kind: str, filename: str, owner: str) -> str:
+        """Take the body in, piece by piece, and have it tried; return its SHA-256. What stays half is dropped."""
+        digest, size, number, piece = hashlib.sha256(), 0, 0, bytearray()
+        await run_in_threadpool(self._open_file, file_id, kind=kind, filename=filename, owner=owner)
+        try:
+            async for part in request.stream():
+                size += len(part)
+                if size > FILE_BYTES_MAX:
+                    raise Problem(413, f"the file is larger than {FILE_BYTES_MAX // 2**20} MB: cut it into parts")
+                digest.update(part)
+                piece += part
+                if len(piece) >= PIECE_BYTES:
+                    await run_in_threadpool(self._add_piece, file_id, number, bytes(piece))
+                    number, piece = number + 1, bytearray()
+            if not size:
+                raise Problem(400, "the file is empty")
+            if piece:
+                await run_in_threadpool(self._add_piece, file_id, number, bytes(piece))
+            await run_in_threadpool(
+                self._begin_trial, file_id, kind=kind, filename=filename, owner=owner, sha256=digest.hexdigest(),
+                size=size,
+            )
+        except BaseException:
+            await run_in_threadpool(self._drop_file, file_id)
+            raise
+        return digest.hexdigest()
+
+    def _open_file(self, file_id: str, *, kind: str, filename: str, owner: str) -> None:
+        with self._ports.database.write() as session:
+            uploads.begin(
+                session, file_id, owner=owner, kind=kind, filename=filename, now=self._ports.people_now()
+            )
+
+    def _add_piece(self, file_id: str, number: int, content: bytes) -> None:
+        with self._ports.database.write() as session:
+            uploads.add_part(session, file_id, number, content, now=self._ports.people_now())
+
+    def _drop_file(self, file_id: str) -> None:
+        with self._ports.database.write() as session:
+            uploads.drop(session, [file_id])
+
+    def _begin_trial(
+        self, file_id: str, *, kind: str, filename: str, owner: str, sha256: str, size: int
+    ) -> None:
+        with self._ports.database.write() as session:
+            work = self._works.enter(session, kind=TRIAL, owner=owner, subject=filename, asked={"kind": kind})
+            uploads.complete(
+                session, file_id, sha256=sha256, size=size, trial_id=work.work_id, now=self._ports.people_now()
+            )
+        self._works.start(
+            work, partial(self._import, file_id, kind, filename, owner, dry_run=True, skips=False), kind=TRIAL
+        )
+
+    def _begin_keeping(self, file: Upload, skips: bool) -> bool:
+        """Have it imported; False if somebody was quicker, here or at another node."""
+        try:
+            with self._ports.database.write() as session:
+                work = self._works.enter(
+                    session, kind=KEEPING, owner=file.owner, subject=file.filename, asked={"kind": file.kind}
+                )
+                if not uploads.take(session, file.file_id, keeping_id=work.work_id, now=self._ports.people_now()):
+                    raise _Taken
+        except _Taken:
+            return False
+        self._works.start(
+            work, partial(
+                self._import, file.file_id, file.kind, file.filename, file.owner, dry_run=False, skips=skips
+            ), kind=KEEPING,
+        )
+        return True
+
+    def errors(self, asked: Asked) -> list[Row] | None:
+        """What is wrong with a file, as a table to work it off by."""
+        held = self._held(asked.request.path_params["file_id"], asked.who)
+        outcome = None if held is None or held.work is None else held.work.result
+        if held is None or outcome is None:
+            return None
+        return [
+            (
+                one.bad.line, _column(held.file.kind, asked.lang, one.bad.column) if one.bad.column else None,
+                one.bad.value, reason_in(asked.lang, one.bad.reason),
+            )
+            for one in outcome.rows
+        ]
+
+    def _held(self, file_id: str, who: Who) -> Held | None:
+        now = self._ports.people_now()
+        with self._ports.database.read() as session:
+            file = uploads.upload(session, file_id, owner=who.actor, now=now)
+        if file is None:
+            return None
+        if now - file.touched_at > TOUCHED_EVERY:
+            with self._ports.database.write() as session:
+                uploads.touch(session, file_id, now=now)
+        return Held(
+            file=file, trial=self._works.of(file.trial_id, kind=TRIAL, owner=who.actor),
+            keeping=None if file.keeping_id is None else self._works.of(
+                file.keeping_id, kind=KEEPING, owner=who.actor
+            ),
+        )
 
     def _gone(self, request: Request, lang: Lang) -> Response:
         return self._gate.shown("work_gone.html", request, lang, status=404, back="/imports")
@@ -286,34 +329,35 @@ class _Desk:
     def _shown(
         self, request: Request, lang: Lang, held: Held, *, wrong: str = "", status: int = 200
     ) -> Response:
-        work = held.work.now()
-        outcome = work.result if work.state is WorkState.DONE else None
-        fault = fault_in(lang, held.filename, work.error) if work.state is WorkState.FAILED and work.error else ""
+        work, file = held.work, held.file
+        if work is None:
+            return self._gone(request, lang)
+        fault = fault_in(lang, file.filename, work.error) if work.state is WorkState.FAILED and work.error else ""
         return self._gate.shown(
-            "import_file.html", request, lang, status=status, held=held, work=work, outcome=outcome, wrong=wrong,
-            fault=fault, reason_of=partial(reason_in, lang), column_of=partial(_column, held.kind, lang),
-            url=f"/imports/files/{held.file_id}",
-        )
-
-    def _try(self, kind: str, filename: str, stream: BinaryIO, actor: str, progress: Progress) -> Outcome:
-        imported = self._import(kind, filename, stream, actor, progress, dry_run=True, skips=False)
-        return Outcome(imported=imported, rows=bad_views(stream, kind, filename, imported.bad_rows))
-
-    def _keep(self, held: Held, skips: bool, progress: Progress) -> Outcome:
-        imported = self._import(
-            held.kind, held.filename, held.stream, held.owner, progress, dry_run=False, skips=skips
-        )
-        return Outcome(
-            imported=imported, rows=bad_views(held.stream, held.kind, held.filename, imported.bad_rows)
+            "import_file.html", request, lang, status=status, held=file, keeping=held.keeping, work=work,
+            outcome=work.result, wrong=wrong, fault=fault, reason_of=partial(reason_in, lang),
+            column_of=partial(_column, file.kind, lang), url=f"/imports/files/{file.file_id}",
         )
 
     def _import(
-        self, kind: str, filename: str, stream: BinaryIO, actor: str, progress: Progress, *, dry_run: bool, skips: bool
-    ) -> Imported:
-        return import_file(
-            self._ports.database, kind=kind, stream=stream, filename=filename, dry_run=dry_run, skip_bad_rows=skips,
-            actor=actor, now=self._ports.clock.now(), progress=progress,
-        )
+        self, file_id: str, kind: str, filename: str, owner: str, progress: Progress, *, dry_run: bool, skips: bool
+    ) -> Outcome:
+        """Try or import a file that was sent, to whichever node."""
+        with tempfile.TemporaryFile() as stream:
+            with self._ports.database.read() as session:
+                for part in uploads.parts(session, file_id):
+                    stream.write(part)
+            stream.seek(0)
+            file = cast("BinaryIO", stream)
+            imported = import_file(
+                self._ports.database, kind=kind, stream=file, filename=filename, dry_run=dry_run,
+                skip_bad_rows=skips, actor=owner, now=self._ports.clock.now(), progress=progress,
+            )
+            found = Outcome(imported=imported, rows=bad_views(file, kind, filename, imported.bad_rows))
+        if not dry_run:
+            with self._ports.database.write() as session:
+                uploads.drop_bytes(session, file_id)
+        return found
 
 
 def bad_views(stream: BinaryIO, kind: str, filename: str, bad_rows: Sequence[BadRow]) -> list[BadView]:
@@ -365,19 +409,6 @@ def _column(kind: str, lang: Lang, names: str) -> str:
     known: Mapping[str, str] = {name: text.zh for name, text in COLUMNS[kind].items()}
     told = [known.get(name.strip(), name.strip()) if lang == "zh" else name.strip() for name in names.split(",")]
     return ("、" if lang == "zh" else ", ").join(told)
-
-
-async def _streamed(request: Request, stream: BinaryIO) -> tuple[str, int]:
-    digest, size = hashlib.sha256(), 0
-    async for part in request.stream():
-        size += len(part)
-        if size > FILE_BYTES_MAX:
-            raise Problem(413, f"the file is larger than {FILE_BYTES_MAX // 2**20} MB: cut it into parts")
-        digest.update(part)
-        await run_in_threadpool(stream.write, part)
-    if not size:
-        raise Problem(400, "the file is empty")
-    return digest.hexdigest(), size
 
 
 __all__ = ["BadView", "Outcome", "bad_views", "routes"]

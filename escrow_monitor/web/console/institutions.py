@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from urllib.parse import urlencode
@@ -12,22 +10,19 @@ from urllib.parse import urlencode
 from starlette.datastructures import QueryParams
 
 from alerts.alert import Severity
-from alerts.feeds.item import Lang
 from escrow_monitor.domain.findings import Sentence, Standing
 from escrow_monitor.domain.institutions import InstitutionKind
-from escrow_monitor.domain.money import decimal_text
 from escrow_monitor.domain.policy import PolicyBook
 from escrow_monitor.domain.rules.closure_watch import percent_words
 from escrow_monitor.domain.visibility import Visible
 from escrow_monitor.records import institution_pages as records
-from escrow_monitor.records.institution_pages import AlarmedInstitution, AskedInstitutions, InstitutionLine, Place
-from escrow_monitor.web.console.words import Words
+from escrow_monitor.records.alerts.open_now import AlarmedInstitution
+from escrow_monitor.records.directory import Directory
+from escrow_monitor.records.institution_pages import AskedInstitutions, InstitutionLine, Place
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
 
 ROWS_A_PAGE = 30
-ROWS_A_PIECE = 1_000
-"""So many institutions an export reads at once."""
 TREND_DAYS = 30
 TREND_WIDTH, TREND_HEIGHT = 96, 28
 TEXT_CHARACTERS_MAX = 100
@@ -37,8 +32,6 @@ LEVELS = (Severity.RED, Severity.ORANGE, Severity.YELLOW)
 CLOSURES = ("any", *LEVELS)
 _NAMES = ("q", "district", "kind", "standing", "level", "closure", "order", "after", "lang")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a sheet would take for a formula at the beginning of a cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,32 +116,33 @@ def filters_of(query: QueryParams, visible: Visible) -> Filters:
     )
 
 
-def alarmed_institutions(ports: WebPorts, *, standings: bool) -> Sequence[AlarmedInstitution] | None:
-    """Ask the records for all that lists are chosen from first. Raises DatabaseError."""
-    with ports.database.read() as session:
-        return records.alarmed_institutions(session, standings=standings)
-
-
 def institutions_view(
-    ports: WebPorts, filters: Filters, *, now: datetime, among: Sequence[AlarmedInstitution] | None = None
+    ports: WebPorts, filters: Filters, *, now: datetime, names: Directory | None = None,
+    among: Sequence[AlarmedInstitution] | None = None,
 ) -> InstitutionsView:
-    """Ask the records for one page, of the alarmed ones `among` these where they are given. Raises DatabaseError."""
+    """Ask the records for one page, of the alarmed ones `among` these where they are given. Raises DatabaseError.
+
+    `names` are those of all institutions, where they are held in memory.
+    """
     counts: Mapping[Severity, int]
     since = now.astimezone(ports.zone).date() - timedelta(days=TREND_DAYS)
     with ports.database.read() as session:
         if filters.after is None:
             lines, counts = records.first_page(
                 session, filters.asked, limit=ROWS_A_PAGE + 1, by_code=filters.by_code, trend_from=since,
-                among=among,
+                among=among, names=names,
             )
         else:
             counts = {}
             lines = records.page(
                 session, filters.asked, after=filters.after, limit=ROWS_A_PAGE + 1, by_code=filters.by_code,
-                trend_from=since,
+                trend_from=since, names=names,
             )
-        total = records.count(session, filters.asked.visible)
-        codes = records.districts(session, filters.asked.visible)
+        if names is not None:
+            total, codes = names.count(filters.asked.visible), names.districts(filters.asked.visible)
+        else:
+            total = records.count(session, filters.asked.visible)
+            codes = records.districts(session, filters.asked.visible)
     kept = _query(filters)
     more = len(lines) > ROWS_A_PAGE
     shown = lines[:ROWS_A_PAGE]
@@ -159,30 +153,6 @@ def institutions_view(
         next_query=_join(kept | {"after": _cursor(shown[-1].place)}) if more else None, csv_query=_join(kept),
         level_queries={each: _join(kept | {"level": each.value}) for each in LEVELS},
     )
-
-
-def export(ports: WebPorts, filters: Filters, words: Words) -> Iterator[str]:
-    """All institutions that fit as CSV, piece by piece. What a sheet would take for a formula begins with a quote."""
-    yield "\ufeff" + _csv([(
-        "uscc", "name", "district", "kind", "status", "standing", "level", "account_no", "bank", "currency", "balance",
-        "floor", "checked_at", "accounts", "open_alerts", "worst_alert", "alert_since", "last_answer_at",
-        "statements_to", "closure_level", "closure_chance_60",
-    )])
-    after: Place | None = None
-    while True:
-        with ports.database.read() as session:
-            lines = records.page(
-                session, filters.asked, after=after, limit=ROWS_A_PIECE, by_code=filters.by_code
-            )
-        yield _csv([_cells(line, words.lang, ports) for line in lines])
-        if len(lines) < ROWS_A_PIECE:
-            return
-        after = lines[-1].place
-
-
-def defused(cell: str) -> str:
-    """A text that a sheet takes for a text, whatever it begins with."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
 def place_name(district: str | None, policies: PolicyBook) -> Sentence | None:
@@ -265,35 +235,3 @@ def _trend(closings: Sequence[tuple[date, int]], floor_fen: int | None) -> Trend
 
 def _decimal(tenths: int) -> str:
     return f"{tenths // 10}.{tenths % 10}"
-
-
-def _cells(line: InstitutionLine, lang: Lang, ports: WebPorts) -> tuple[str, ...]:
-    institution, weak = line.institution, line.weakest
-    alert = line.alerts[0] if line.alerts else None
-
-    def amount(fen: int | None) -> str:
-        return "" if fen is None or weak is None else decimal_text(fen, weak.currency)
-
-    def at(instant: datetime | None) -> str:
-        return "" if instant is None else instant.astimezone(ports.zone).isoformat(timespec="seconds")
-
-    return (
-        defused(institution.uscc), defused(institution.name), defused(institution.district or ""),
-        institution.kind or "", institution.status, line.standing, "" if alert is None else alert.severity,
-        # A long number that stands alone is rounded by a sheet.
-        "" if weak is None else f"'{weak.account_no}", "" if weak is None else defused(weak.bank),
-        "" if weak is None else weak.currency, "" if weak is None else amount(weak.balance_fen),
-        "" if weak is None else amount(weak.required_fen), "" if weak is None else at(weak.checked_at),
-        str(len(line.accounts)), str(len(line.alerts)),
-        "" if alert is None else defused(alert.why.zh if lang == "zh" else alert.why.en),
-        "" if alert is None else at(alert.opened_at), "" if weak is None else at(weak.last_answer_at),
-        "" if weak is None or weak.covered_to is None else weak.covered_to.isoformat(),
-        "" if line.closure is None else line.closure.level or "none",
-        "" if line.closure is None else f"{line.closure.chance:.4f}",
-    )
-
-
-def _csv(rows: Sequence[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue()

@@ -17,7 +17,7 @@ from alerts.alert import Alert, Severity
 from alerts.feeds.item import Lang
 from escrow_monitor.domain.permissions import Permission
 from escrow_monitor.domain.visibility import Visible
-from escrow_monitor.records import health, nodes, runs
+from escrow_monitor.records import health, nodes, runs, tallies
 from escrow_monitor.records.alerts import outbox_counts
 from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.alerts.outbox_counts import ChannelQueue
@@ -25,7 +25,9 @@ from escrow_monitor.records.bank import pulls
 from escrow_monitor.records.bank.pulls import BankAnswers
 from escrow_monitor.records.database import REVISION
 from escrow_monitor.records.runs import Run
+from escrow_monitor.records.tallies import BankTally
 from escrow_monitor.web.console.gate import Gate
+from escrow_monitor.web.console.shared import Shared
 from escrow_monitor.web.guard import Guard
 from escrow_monitor.web.ports import Check, WebPorts
 from escrow_monitor.web.problems import Problem
@@ -101,7 +103,7 @@ class OperationsView:
         return [(word, count) for word, count in counts.items() if count]
 
 
-def routes(guard: Guard, ports: WebPorts) -> list[BaseRoute]:
+def routes(guard: Guard, ports: WebPorts, shared: Shared) -> list[BaseRoute]:
     """`/operations`."""
     gate = Gate(guard, ports, here="operations", needs=Permission.OPERATIONS)
 
@@ -109,20 +111,26 @@ def routes(guard: Guard, ports: WebPorts) -> list[BaseRoute]:
         only = request.query_params.get("round", "").strip()
         if len(only) > ROUND_CHARACTERS_MAX:
             raise Problem(400, f"round is at most {ROUND_CHARACTERS_MAX} characters")
-        view = await run_in_threadpool(operations_view, ports, only=only, visible=scope_of(who))
+        banks = await shared.banks()
+        view = await run_in_threadpool(operations_view, ports, only=only, visible=scope_of(who), banks=banks)
         return gate.shown("operations.html", request, lang, view=view)
 
     return [Route("/operations", gate.page(show), methods=["GET"])]
 
 
-def operations_view(ports: WebPorts, *, only: str, visible: Visible) -> OperationsView:
-    """Ask the records everything the page shows, in one snapshot. Raises DatabaseError."""
+def operations_view(
+    ports: WebPorts, *, only: str, visible: Visible, banks: Sequence[BankTally]
+) -> OperationsView:
+    """Ask the records what the page shows beside the banks. Raises DatabaseError."""
     now, real_now = ports.clock.now(), ports.people_now()
     with ports.database.read() as session:
         succeeded = runs.last_success(session)
         last = runs.recent(session, limit=RUNS_SHOWN, round=only or None)
         queues = outbox_counts.queues(session)
-        banks = pulls.bank_answers(session, visible=visible)
+        answers = (
+            tallies.banks_of(banks, visible) if visible.uscc is None
+            else pulls.bank_answers(session, visible=visible)
+        )
         book = RecordsAlertBook(session)
         own = [
             alert for rule in SELF_RULES
@@ -139,7 +147,7 @@ def operations_view(ports: WebPorts, *, only: str, visible: Visible) -> Operatio
             )
             for one in ports.rounds
         ],
-        channels=_channels(ports, queues, real_now), banks=sorted(map(_bank, banks), key=_bank_order),
+        channels=_channels(ports, queues, real_now), banks=sorted(map(_bank, answers), key=_bank_order),
         nodes=[(name, at, real_now - at > NODE_SILENT_AFTER) for name, at in beats.items()],
         database=f"{server.version} · {ports.database.name}" if visible.is_everything else server.version,
         database_now=server.now,

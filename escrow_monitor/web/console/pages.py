@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,6 +15,7 @@ from starlette.routing import Route
 from alerts.feeds.item import Lang
 from escrow_monitor.domain.permissions import Permission
 from escrow_monitor.web.console.assets import NAMES, asset, asset_hash, static
+from escrow_monitor.web.console.told import Told
 from escrow_monitor.web.console.words import Words
 from escrow_monitor.web.csrf import refuse_foreign
 from escrow_monitor.web.who import Who
@@ -27,7 +27,7 @@ LANGUAGE_SECONDS = 365 * 24 * 3600
 STATIC = NAMES
 NAVIGATION = (
     ("today", "/"), ("institutions", "/institutions"), ("alerts", "/alerts"), ("cases", "/cases"),
-    ("reconcile", "/reconcile"),
+    ("reconcile", "/reconcile"), ("returns", "/returns"),
     ("imports", "/imports"), ("policies", "/policies"), ("audit", "/audit"), ("operations", "/operations"),
 )
 """The pages that the head of every page leads to: the word that names each, and its address."""
@@ -53,7 +53,7 @@ def page(
     who: Who | None = None if request is None else getattr(request.state, "who", None)
     body = _templates().get_template(template).render(
         w=words, asset=asset, here=here, navigation=_open_to(who),
-        other_language_url=_other_language_url(request, lang),
+        other_language_url=_other_language_url(request, lang), kept_query=_kept_query(request),
         who=who, csrf=None if who is None else who.csrf, **values,
     )
     headers = {"Cache-Control": "no-store", "Vary": "Cookie", "Content-Language": words.tag}
@@ -71,9 +71,9 @@ def lang_of(request: Request) -> Lang:
     return "en" if request.query_params.get("lang", request.cookies.get(LANGUAGE_COOKIE)) == "en" else "zh"
 
 
-def at_zone(words: Words, *, now: datetime, zone: ZoneInfo) -> Callable[[datetime | None], str]:
-    """The `when` of templates: an instant as people of this zone say it."""
-    return lambda at: words.when(at, now=now, zone=zone)
+def at_zone(words: Words, *, now: datetime, zone: ZoneInfo) -> Told:
+    """The `when` of templates: an instant as people of this zone say it; `when.told` does so within a sentence."""
+    return Told(words, now=now, zone=zone)
 
 
 def static_version() -> str:
@@ -89,8 +89,22 @@ def _open_to(who: Who | None) -> list[tuple[str, str]]:
 
 
 def _other_language_url(request: Request | None, lang: Lang) -> str:
-    kept = [] if request is None else [item for item in request.query_params.multi_items() if item[0] != "lang"]
-    return "?" + urlencode([*kept, ("lang", "en" if lang == "zh" else "zh")])
+    """The same page with the same query; where a form was answered, which has no address, the page that sent it."""
+    path, query = "", "" if request is None else request.url.query
+    if request is not None and request.method not in ("GET", "HEAD"):
+        came = urlsplit(request.headers.get("referer", ""))
+        path, query = (came.path, came.query) if came.netloc == request.url.netloc and came.path else ("/", "")
+        path = "/" + path.lstrip("/\\")
+    kept = [item for item in parse_qsl(query, keep_blank_values=True) if item[0] != "lang"]
+    return f"{path}?" + urlencode([*kept, ("lang", "en" if lang == "zh" else "zh")])
+
+
+def _kept_query(request: Request | None) -> str:
+    """The filters of this page as the end of an address, for the tables that are taken along."""
+    kept = [] if request is None or request.method != "GET" else [
+        item for item in request.query_params.multi_items() if item[0] not in ("lang", "after", "before", "done")
+    ]
+    return f"?{urlencode(kept)}" if kept else ""
 
 
 @lru_cache(maxsize=1)

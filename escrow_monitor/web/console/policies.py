@@ -20,10 +20,10 @@ from escrow_monitor.actions.change_policy import ChangeRefusal, ChangeRefused, E
 from escrow_monitor.actions.effective_floors import EffectiveFloor, effective_floors
 from escrow_monitor.domain.accounts import Account
 from escrow_monitor.domain.clauses import Pack
-from escrow_monitor.domain.institutions import Institution
+from escrow_monitor.domain.institutions import Institution, InstitutionKind
 from escrow_monitor.domain.permissions import Permission
 from escrow_monitor.domain.policy import PolicyBook
-from escrow_monitor.domain.visibility import Visible
+from escrow_monitor.domain.visibility import EVERYTHING, Visible
 from escrow_monitor.errors import PolicyError
 from escrow_monitor.policies import PACK_BYTES_MAX
 from escrow_monitor.records.accounts import institution
@@ -33,23 +33,24 @@ from escrow_monitor.web.console.assets import asset
 from escrow_monitor.web.console.forms import Sent, see_other, sent
 from escrow_monitor.web.console.gate import Gate
 from escrow_monitor.web.console.words import Words
-from escrow_monitor.web.console.works import TooMuchWork, Work, Works, WorkState
 from escrow_monitor.web.fresh import Fresh
 from escrow_monitor.web.guard import SCOPE_CONFIRM, SCOPE_DECIDE, SCOPE_OPERATIONS, Guard
+from escrow_monitor.web.long_work import BACK_TEST, COMPARED_MAX, not_compared, owner_for, replay
 from escrow_monitor.web.ports import AskedBackTest, WebPorts
 from escrow_monitor.web.problems import Problem
 from escrow_monitor.web.who import Who, scope_of
+from escrow_monitor.web.works import Kind, TooMuchWork, Work, Works, WorkState
 
 REACH_SECONDS = 20.0
-"""So old the sums of the list may be: they are added up over every account."""
+"""So old the sums of the list may be, and as old again while they are added up anew over every account."""
 REACHES_MAX = 32
-COMPARED_MAX = 4
 CHANGES_SHOWN = 10
 REPLAYS_SHOWN = 5
 FORM_ROOM_BYTES = 64 * 1024
-BACK_TEST, EFFECT = "back_test", "effect"
+EFFECT: Kind[Effect] = Kind(name="effect", shape=Effect, running_max=2)
+Sums = tuple[Sequence[Alike], Mapping[tuple[str | None, str | None, InstitutionKind | None], int]]
+"""What policies treat alike, added up."""
 PASTS = ("city", "records", "hindsight")
-_SHORTHAND = re.compile(r"floor:[0-9.]{1,8}(:[0-9]{1,2}(:[a-z]{1,10})?)?\Z|watch:[0-9.,]{1,40}\Z", re.ASCII)
 _USUAL = ("closure_watch", "static_floor", "below_obligation")
 
 
@@ -113,11 +114,13 @@ def reaches(
     return Reaches(packs=packs, clauses=clauses)
 
 
-def routes(guard: Guard, ports: WebPorts) -> list[BaseRoute]:
+def routes(guard: Guard, ports: WebPorts, works: Works) -> list[BaseRoute]:
     """`/policies...`."""
     look = _Look(Gate(guard, ports, here="policies", needs=Permission.READ), ports)
-    trial = _Trial(Gate(guard, ports, here="policies", needs=Permission.OPERATIONS), ports, look)
-    change = _Change(Gate(guard, ports, here="policies", needs=Permission.OPERATIONS, whole=True), ports, look)
+    trial = _Trial(Gate(guard, ports, here="policies", needs=Permission.OPERATIONS), ports, look, works)
+    change = _Change(
+        Gate(guard, ports, here="policies", needs=Permission.OPERATIONS, whole=True), ports, look, works
+    )
     look.trial, look.change = trial, change
     return [
         Route("/policies", look.gate.page(look.start), methods=["GET"]),
@@ -145,7 +148,9 @@ class _Look:
 
     def __init__(self, gate: Gate, ports: WebPorts) -> None:
         self.gate, self._ports = gate, ports
-        self._reaches: dict[Visible, Fresh[Reaches]] = {}
+        age = REACH_SECONDS if ports.answer_age_seconds_max else 0.0
+        self._sums = Fresh(self._ask_sums, age_seconds_max=age, late_seconds_max=age)
+        self._reaches: dict[Visible, tuple[Sums, Reaches]] = {}
 
     async def start(self, request: Request, who: Who, lang: Lang) -> Response:
         """All packs, and what can be done with them."""
@@ -169,7 +174,8 @@ class _Look:
             may_propose=may_change and who.may(Permission.DECIDE), has_folder=self._ports.law is not None,
             no_folder=change_policy.WORDS[ChangeRefusal.NO_FOLDER][lang], wrong=wrong, form=form, fields=fields or {},
             may_replay=who.may(Permission.OPERATIONS), can_replay=self._ports.back_test is not None,
-            pasts=PASTS if who.visible.is_everything else PASTS[:1], replays=self.trial.newest(who),
+            pasts=PASTS if who.visible.is_everything else PASTS[:1],
+            replays=await run_in_threadpool(self.trial.newest, who),
         )
 
     async def pack(self, request: Request, who: Who, lang: Lang) -> Response:
@@ -211,17 +217,26 @@ class _Look:
         return ""
 
     async def _reach(self, visible: Visible) -> Reaches:
-        if visible not in self._reaches:
+        """Of what may be seen, chosen from the sums of everything; an institution is asked for by itself."""
+        if visible.uscc is not None:
+            return await run_in_threadpool(lambda: self._added_up(self._ask_sums(visible), EVERYTHING))
+        sums = await self._sums.get()
+        known = self._reaches.get(visible)
+        if known is None or known[0] is not sums:
             while len(self._reaches) >= REACHES_MAX:
                 self._reaches.pop(next(iter(self._reaches)))
-            age = REACH_SECONDS if self._ports.answer_age_seconds_max else 0.0
-            self._reaches[visible] = Fresh(partial(self._ask_reach, visible), age_seconds_max=age)
-        return await self._reaches[visible].get()
+            known = self._reaches[visible] = (sums, await run_in_threadpool(self._added_up, sums, visible))
+        return known[1]
 
-    def _ask_reach(self, visible: Visible) -> Reaches:
+    def _ask_sums(self, visible: Visible = EVERYTHING) -> Sums:
         with self._ports.database.read() as session:
-            groups, counts = alike(session, visible=visible), institution_counts(session, visible=visible)
-        return reaches(self._ports.policies, groups, counts, on=self._today())
+            return alike(session, visible=visible), institution_counts(session, visible=visible)
+
+    def _added_up(self, sums: Sums, visible: Visible) -> Reaches:
+        groups, counts = sums
+        seen = [group for group in groups if visible.covers(uscc=None, district=group.district)]
+        seen_counts = {key: count for key, count in counts.items() if visible.covers(uscc=None, district=key[0])}
+        return reaches(self._ports.policies, seen, seen_counts, on=self._today())
 
     def _notice(self, lang: Lang) -> str:
         """What is to be said of packs on disk that are not those in force."""
@@ -244,9 +259,8 @@ class _Look:
 class _Trial:
     """What if: a past replayed through other policies."""
 
-    def __init__(self, gate: Gate, ports: WebPorts, look: _Look) -> None:
-        self.gate, self._ports, self._look = gate, ports, look
-        self._works = Works(running_max=1)
+    def __init__(self, gate: Gate, ports: WebPorts, look: _Look, works: Works) -> None:
+        self.gate, self._ports, self._look, self._works = gate, ports, look, works
 
     async def begin(self, request: Request, form: Sent, lang: Lang) -> Response:
         """Begin one and go to where it is watched."""
@@ -255,30 +269,33 @@ class _Trial:
             self._look.list_page, request, form.who, lang, form="replay", fields=form.fields,
         )
         say = Words(lang)
-        if self._ports.back_test is None:
+        asked = AskedBackTest(policies=tuple(words), city=past == "city", hindsight=past == "hindsight")
+        do = replay(self._ports, asked)
+        if do is None:
             return await again(wrong=say("pol_no_replay"), status=409)
         if past not in PASTS or (past != "city" and not form.who.visible.is_everything):
             raise Problem(403, "recorded history is about every institution, and this account is limited to some")
-        for word in (*words[COMPARED_MAX:], *(each for each in words if not self._is_known(each))):
+        if (word := not_compared(self._ports, words)) is not None:
             return await again(wrong=say("pol_not_compared", asked=word[:60], most=COMPARED_MAX), status=400)
-        asked = AskedBackTest(policies=tuple(words), city=past == "city", hindsight=past == "hindsight")
-        try:
-            work = self._works.begin(
-                partial(self._ports.back_test, asked), kind=BACK_TEST, owner=form.who.actor, subject=" ".join(words),
-                now=self._ports.people_now(),
+
+        def begin() -> Work[dict[str, Any]]:
+            return self._works.begin(
+                do, kind=BACK_TEST, owner=form.who.actor, subject=" ".join(words),
+                asked={"past": past, "policies": words},
             )
+
+        try:
+            work = await run_in_threadpool(begin)
         except TooMuchWork:
             return await again(wrong=say("work_too_much"), status=503)
         return see_other(f"/policies/back-tests/{work.work_id}")
 
     async def shown(self, request: Request, who: Who, lang: Lang) -> Response:
         """How far it is, or what came out."""
-        work = self._works.of(request.path_params["work_id"], kind=BACK_TEST, owner=who.actor)
+        work = await self._of(request, who)
         if work is None:
             return self.gate.shown("work_gone.html", request, lang, status=404, back="/policies#what-if")
-        methods, work = [], work.now()
-        if work.state is WorkState.DONE:
-            methods = [one for one in work.result.values() if isinstance(one, dict) and "method" in one]
+        methods = [one for one in (work.result or {}).values() if isinstance(one, dict) and "method" in one]
         return self.gate.shown(
             "policy_replay.html", request, lang, work=work, methods=methods, url=f"/policies/back-tests/{work.work_id}",
             usual=_USUAL,
@@ -286,8 +303,8 @@ class _Trial:
 
     async def report(self, request: Request, who: Who, lang: Lang) -> Response:
         """The report by itself. Its look comes from a file: the page's policy lets no text of a page be one."""
-        work = self._works.of(request.path_params["work_id"], kind=BACK_TEST, owner=who.actor)
-        if work is None or work.state is not WorkState.DONE:
+        work = await self._of(request, who)
+        if work is None or work.result is None:
             return self.gate.shown("work_gone.html", request, lang, status=404, back="/policies#what-if")
         html = await run_in_threadpool(back_test_page, work.result, lang)
         link = f'<link rel="icon" href="{asset("icon.svg")}"><link rel="stylesheet" href="{asset(STYLESHEET)}">'
@@ -296,21 +313,21 @@ class _Trial:
             media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-store"},
         )
 
-    def newest(self, who: Who) -> Sequence[Work]:
+    def newest(self, who: Who) -> Sequence[Work[dict[str, Any]]]:
         """What somebody replayed last."""
-        return [work.now() for work in self._works.newest(kind=BACK_TEST, owner=who.actor, limit=REPLAYS_SHOWN)]
+        return self._works.newest(kind=BACK_TEST, owner=who.actor, limit=REPLAYS_SHOWN)
 
-    def _is_known(self, word: str) -> bool:
-        """No word of theirs is a path: the command line reads files, a page does not."""
-        return _SHORTHAND.match(word) is not None or word in self._ports.policies.packs
+    async def _of(self, request: Request, who: Who) -> Work[dict[str, Any]] | None:
+        return await run_in_threadpool(
+            self._works.of, request.path_params["work_id"], kind=BACK_TEST, owner=owner_for(who)
+        )
 
 
 class _Change:
     """Four eyes on what the law is."""
 
-    def __init__(self, gate: Gate, ports: WebPorts, look: _Look) -> None:
-        self.gate, self._ports, self._look = gate, ports, look
-        self._works = Works(running_max=2)
+    def __init__(self, gate: Gate, ports: WebPorts, look: _Look, works: Works) -> None:
+        self.gate, self._ports, self._look, self._works = gate, ports, look, works
 
     def newest(self) -> Sequence[Proposal]:
         """The newest proposals."""
@@ -376,11 +393,10 @@ class _Change:
         found, before = await run_in_threadpool(self._ask, seq)
         if found is None:
             return self.gate.shown("work_gone.html", request, lang, status=404, back="/policies#changes")
-        work = self._effect_of(found) if found.settled is None else None
-        work = None if work is None else work.now()
-        effect: Effect | None = work.result if work is not None and work.state is WorkState.DONE else None
+        work = await run_in_threadpool(self._effect_of, found) if found.settled is None else None
         return self.gate.shown(
-            "policy_change.html", request, lang, status=status, one=found, wrong=wrong, work=work, effect=effect,
+            "policy_change.html", request, lang, status=status, one=found, wrong=wrong, work=work,
+            effect=None if work is None else work.result,
             before=before, lines=change_policy.difference(before, found.text) if found.settled is None else [],
             own=found.is_by(who.actor), may_confirm=who.may(Permission.CONFIRM), may_audit=who.may(Permission.AUDIT),
             may_decide=who.may(Permission.DECIDE), url=f"/policies/changes/{seq}",
@@ -397,11 +413,12 @@ class _Change:
         except (ChangeRefused, PolicyError):
             return found, None
 
-    def _effect_of(self, found: Proposal) -> Work | None:
+    def _effect_of(self, found: Proposal) -> Work[Effect] | None:
         """What it would do, counted once for everybody who looks, and again when other policies hold."""
         owner = f"{found.seq} {self._ports.policies.version}"
-        for work in self._works.newest(kind=EFFECT, owner=owner, limit=1):
-            return work
+        for work in self._works.newest(kind=EFFECT, owner=owner, limit=1, results=True):
+            if work.state is not WorkState.LOST:
+                return work
 
         def count(progress: Callable[[int, int | None], None]) -> Effect:
             pack = change_policy.read_pack(found.text.encode(), where=f"{found.pack_id}.toml")
@@ -412,7 +429,7 @@ class _Change:
                 )
 
         try:
-            return self._works.begin(count, kind=EFFECT, owner=owner, now=self._ports.people_now())
+            return self._works.begin(count, kind=EFFECT, owner=owner)
         except TooMuchWork:
             return None
 

@@ -44,8 +44,8 @@ from escrow_monitor.records.reconciliation.reconciliations import (
 )
 from escrow_monitor.records.visible import may_see
 from escrow_monitor.web.console import pages
-from escrow_monitor.web.console.cases import names_of, who_did
-from escrow_monitor.web.console.forms import FormRefused, Sent, done_once, once_token, see_other, seen, sent
+from escrow_monitor.web.console.actors import names_of, who_did
+from escrow_monitor.web.console.forms import FormRefused, Sent, Wrong, done_once, once_token, see_other, seen, sent
 from escrow_monitor.web.console.words import Words
 from escrow_monitor.web.guard import SCOPE_DECIDE, Guard
 from escrow_monitor.web.ports import WebPorts
@@ -76,17 +76,6 @@ class Filters:
     def is_open(self) -> bool:
         """True if nothing is filtered."""
         return not (self.asked.text or self.asked.district or self.asked.to_do)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wrong:
-    """What is said beside the form that was refused, and what was in it."""
-
-    form: str
-    text: str
-    fields: Mapping[str, str]
-    status: int
-    choices: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

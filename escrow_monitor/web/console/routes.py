@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from alerts.feeds.item import Lang
 from escrow_monitor.errors import DatabaseError
 from escrow_monitor.logs import log
-from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.web.console import (
+    account,
     alert,
     alerts,
+    api_keys,
     audit,
     cases,
     deliveries,
     imports,
     operations,
+    packs,
     pages,
     policies,
     reconcile,
+    returns,
     silences,
     subscriptions,
+    users,
 )
 from escrow_monitor.web.console.institution import (
     CHART_DAYS,
@@ -37,76 +41,45 @@ from escrow_monitor.web.console.institution import (
     chart_json,
     institution_view,
 )
-from escrow_monitor.web.console.institutions import alarmed_institutions, export, filters_of, institutions_view
+from escrow_monitor.web.console.institutions import filters_of, institutions_view
+from escrow_monitor.web.console.shared import Shared
 from escrow_monitor.web.console.sign_in import to_sign_in
-from escrow_monitor.web.console.today import today
+from escrow_monitor.web.console.tables import alerts as tables_of_alerts
+from escrow_monitor.web.console.tables import money as tables_of_money
+from escrow_monitor.web.console.tables import office as tables_of_office
+from escrow_monitor.web.console.tables import table_routes
+from escrow_monitor.web.console.today import known_today, today
 from escrow_monitor.web.console.words import Words
-from escrow_monitor.web.fresh import Fresh
 from escrow_monitor.web.guard import SCOPE_READ, Guard
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
 from escrow_monitor.web.who import Who, scope_of
+from escrow_monitor.web.works import Works
 
-SHARED_VIEWS_MAX = 64
 Answer = Callable[[Request, Who, Lang], Awaitable[Response]]
-View = TypeVar("View")
 
 
-KEPT_AS_LONG = 20
-"""So many times as long as an answer is a view kept while nothing new is in the feed: five seconds."""
-
-
-class Shared:
-    """Views that all who ask the same within a moment share: a busy morning costs as much as a quiet one.
-
-    A view is kept for a while, but not once something new is in the feed: what is published shows at once.
-    """
-
-    def __init__(self, ports: WebPorts) -> None:
-        self._age_seconds_max = ports.answer_age_seconds_max * KEPT_AS_LONG
-        self._head = Fresh(lambda: _head(ports), age_seconds_max=ports.answer_age_seconds_max)
-        self._views: dict[Hashable, Fresh[Any]] = {}
-
-    async def get(self, key: Hashable, ask: Callable[[], View]) -> View:
-        """What `ask` says, now or a moment ago. The key names all that it depends on."""
-        key = (key, await self._head.get())
-        if key not in self._views:
-            while len(self._views) >= SHARED_VIEWS_MAX:
-                self._views.pop(next(iter(self._views)))
-            self._views[key] = Fresh(ask, age_seconds_max=self._age_seconds_max)
-        found: View = await self._views[key].get()
-        return found
-
-
-def routes(guard: Guard, ports: WebPorts) -> list[BaseRoute]:
+def routes(guard: Guard, ports: WebPorts, works: Works) -> list[BaseRoute]:
     """Every page that is to be read."""
     shared = Shared(ports)
 
     async def home(request: Request, who: Who, lang: Lang) -> Response:
         visible = scope_of(who)
-        view = await shared.get(
-            ("today", lang, visible), lambda: today(ports, lang=lang, now=ports.clock.now(), visible=visible)
-        )
+        known = await known_today(shared)
+        view = await shared.get(("today", lang, visible), lambda: today(
+            ports, lang=lang, now=ports.clock.now(), visible=visible, known=known
+        ))
         return shown("today.html", request, lang, view.now, here="today", view=view)
 
     async def institutions(request: Request, who: Who, lang: Lang) -> Response:
         filters = filters_of(request.query_params, scope_of(who))
-        standings = filters.asked.standing is not None
-        among = None if filters.after else await shared.get(
-            ("alarmed", standings), lambda: alarmed_institutions(ports, standings=standings)
-        )
-        view = await shared.get(
-            ("institutions", filters), lambda: institutions_view(ports, filters, now=ports.clock.now(), among=among)
-        )
+        names = await shared.directory()
+        moment = None if filters.after else await shared.open_now()
+        view = await shared.get(("institutions", filters), lambda: institutions_view(
+            ports, filters, now=ports.clock.now(), names=names,
+            among=None if moment is None else moment.alarmed_by(filters.asked.visible),
+        ))
         return shown("institutions.html", request, lang, view.now, here="institutions", view=view)
-
-    async def institutions_csv(request: Request, who: Who, lang: Lang) -> Response:
-        filters = filters_of(request.query_params, scope_of(who))
-        name = f"institutions-{ports.clock.now().astimezone(ports.zone):%Y%m%d}.csv"
-        return StreamingResponse(
-            export(ports, filters, Words(lang)), media_type="text/csv; charset=utf-8",
-            headers={"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{name}"'},
-        )
 
     async def institution(request: Request, who: Who, lang: Lang) -> Response:
         uscc = request.path_params["uscc"]
@@ -139,14 +112,18 @@ def routes(guard: Guard, ports: WebPorts) -> list[BaseRoute]:
     return [
         Route("/", _page(guard, home), methods=["GET"]),
         Route("/institutions", _page(guard, institutions), methods=["GET"]),
-        Route("/institutions.csv", _page(guard, institutions_csv), methods=["GET"]),
         Route("/institutions/{uscc}", _page(guard, institution), methods=["GET"]),
         Route("/institutions/{uscc}/chart.json", _data(guard, chart), methods=["GET"]),
         *cases.routes(guard, ports), *reconcile.routes(guard, ports),
-        *imports.routes(guard, ports), *policies.routes(guard, ports), *audit.routes(guard, ports),
-        *operations.routes(guard, ports),
-        *alerts.routes(guard, ports), *alert.routes(guard, ports), *silences.routes(guard, ports),
-        *deliveries.routes(guard, ports), *subscriptions.routes(guard, ports),
+        *imports.routes(guard, ports, works), *policies.routes(guard, ports, works),
+        *audit.routes(guard, ports, works), *operations.routes(guard, ports, shared),
+        *alerts.routes(guard, ports, shared), *alert.routes(guard, ports), *silences.routes(guard, ports),
+        *deliveries.routes(guard, ports, shared), *subscriptions.routes(guard, ports),
+        *account.routes(guard, ports), *users.routes(guard, ports), *api_keys.routes(guard, ports),
+        *returns.routes(guard, ports), *packs.routes(guard, ports),
+        *table_routes(guard, ports, [
+            *tables_of_money.tables(), *tables_of_alerts.tables(guard, ports), *tables_of_office.tables(guard, ports),
+        ]),
     ]
 
 
@@ -163,7 +140,7 @@ def _page(guard: Guard, answer: Answer) -> Callable[[Request], Awaitable[Respons
             raise
         except DatabaseError as error:
             log(__name__).error("web.records_unreachable", path=request.url.path, detail=str(error))
-            return pages.page("unreachable.html", lang, status=503)
+            return pages.page("unreachable.html", lang, status=503, request=request)
 
     return found
 
@@ -175,11 +152,6 @@ def _data(guard: Guard, answer: Answer) -> Callable[[Request], Awaitable[Respons
         return await answer(request, await guard.require(request, SCOPE_READ), pages.lang_of(request))
 
     return found
-
-
-def _head(ports: WebPorts) -> int:
-    with ports.database.read() as session:
-        return RecordsAlertBook(session).head()
 
 
 def _days(request: Request) -> int:

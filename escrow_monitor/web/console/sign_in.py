@@ -29,7 +29,7 @@ def routes(guard: Guard, ports: WebPorts) -> list[Route]:
     """`/sign-in` and `/sign-out`."""
 
     async def form(request: Request) -> Response:
-        return _form(request, lang_of(request))
+        return form_page(request, lang_of(request), ports)
 
     async def enter(request: Request) -> Response:
         refuse_foreign(request, ports.home_url)
@@ -37,14 +37,9 @@ def routes(guard: Guard, ports: WebPorts) -> list[Route]:
         lang = lang_of(request)
         done = await _tried(request, fields, ports)
         if isinstance(done, NotWelcome):
-            return _form(request, lang, refused=done)
+            return form_page(request, lang, ports, refused=done)
         guard.forget()
-        answer = RedirectResponse(_next(request) or f"/?lang={lang}", 303, {"Cache-Control": "no-store"})
-        answer.set_cookie(
-            cookie_name(request, ports.home_url), done.token, max_age=int(LASTS.total_seconds()), path="/",
-            httponly=True, samesite="lax", secure=is_https(request, ports.home_url),
-        )
-        return answer
+        return welcomed(request, ports, done, then=next_of(request) or f"/?lang={lang}")
 
     async def leave(request: Request) -> Response:
         name = cookie_name(request, ports.home_url)
@@ -78,11 +73,26 @@ def to_sign_in(request: Request, lang: Lang) -> Response:
     return RedirectResponse(f"/sign-in?{urlencode(asked)}", 303, {"Cache-Control": "no-store"})
 
 
-async def _tried(request: Request, fields: dict[str, str], ports: WebPorts) -> Welcome | NotWelcome:
-    by = From(
+def welcomed(request: Request, ports: WebPorts, done: Welcome, *, then: str) -> Response:
+    """Go on to a page of ours, with the cookie of the session that was opened."""
+    answer = RedirectResponse(then, 303, {"Cache-Control": "no-store"})
+    answer.set_cookie(
+        cookie_name(request, ports.home_url), done.token, max_age=int(LASTS.total_seconds()), path="/",
+        httponly=True, samesite="lax", secure=is_https(request, ports.home_url),
+    )
+    return answer
+
+
+def by_of(request: Request, ports: WebPorts) -> From:
+    """Where a try to sign in comes from."""
+    return From(
         address=request.client.host if request.client is not None else "unknown",
         agent=request.headers.get("user-agent", ""), token=request.cookies.get(cookie_name(request, ports.home_url)),
     )
+
+
+async def _tried(request: Request, fields: dict[str, str], ports: WebPorts) -> Welcome | NotWelcome:
+    by = by_of(request, ports)
     if "key" in fields:
         secret = fields["key"].strip()
         return await run_in_threadpool(partial(
@@ -94,19 +104,25 @@ async def _tried(request: Request, fields: dict[str, str], ports: WebPorts) -> W
     ))
 
 
-def _form(request: Request, lang: Lang, *, refused: NotWelcome | None = None) -> Response:
+def form_page(
+    request: Request, lang: Lang, ports: WebPorts, *, refused: NotWelcome | None = None, told: str | None = None,
+    status: int = 200,
+) -> Response:
+    """The form. `told` is the word for what went wrong elsewhere."""
     wait = refused.retry_after if refused is not None and refused.reason is Refused.LOCKED else None
-    status = 200 if refused is None else 403 if wait is None else 429
+    if refused is not None:
+        status = 403 if wait is None else 429
     answer = page(
-        "sign_in.html", lang, status=status, request=request, wrong=refused is not None and wait is None,
-        wait=None if wait is None else max(1, -(-wait // timedelta(minutes=1))), next=_next(request),
+        "sign_in.html", lang, status=status, request=request, wrong=refused is not None and wait is None, told=told,
+        wait=None if wait is None else max(1, -(-wait // timedelta(minutes=1))), next=next_of(request),
+        elsewhere=None if ports.oidc is None else ports.oidc.client.labels.get(lang, ""),
     )
     if wait is not None:
         answer.headers["Retry-After"] = str(max(1, -(-wait // timedelta(seconds=1))))
     return answer
 
 
-def _next(request: Request) -> str:
+def next_of(request: Request) -> str:
     """The page to go on to: a path of ours and nothing that a browser could take for another site."""
     wanted = request.query_params.get("next", "")
     is_path = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isascii()

@@ -34,8 +34,8 @@ from escrow_monitor.records.alerts.pages import alarmed_banks, holder_names
 from escrow_monitor.records.alerts.silences import KeptSilence, silences
 from escrow_monitor.records.database import Session
 from escrow_monitor.web.console import pages, words
+from escrow_monitor.web.console.actors import names_of, who_did
 from escrow_monitor.web.console.alerts import ENDS, Wrong, end_of, said_of
-from escrow_monitor.web.console.cases import names_of, who_did
 from escrow_monitor.web.console.forms import FormRefused, Sent, done_once, once_token, see_other, sent
 from escrow_monitor.web.console.gate import Gate
 from escrow_monitor.web.console.words import Words

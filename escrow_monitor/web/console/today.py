@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,11 +13,15 @@ from escrow_monitor.domain.closure.outlook import Outlook
 from escrow_monitor.domain.findings import Level, Standing
 from escrow_monitor.domain.rules.closure_watch import percent_words
 from escrow_monitor.domain.visibility import EVERYTHING, Visible
-from escrow_monitor.records import accounts, runs
-from escrow_monitor.records.alerts import alarms
+from escrow_monitor.records import accounts, runs, tallies
+from escrow_monitor.records.alerts import alarms, chosen
 from escrow_monitor.records.alerts.book import RecordsAlertBook
+from escrow_monitor.records.alerts.open_now import OpenNow
 from escrow_monitor.records.bank import pulls
-from escrow_monitor.records.closure.watches import ClosureStanding, warned_of
+from escrow_monitor.records.closure.watches import ClosureStanding, standings_held, warned_of
+from escrow_monitor.records.database import Session
+from escrow_monitor.records.tallies import BankTally, StandingTally
+from escrow_monitor.web.console.shared import Shared
 from escrow_monitor.web.ports import ExpectedRound, WebPorts
 
 CHECK_ROUND = "check-balances"
@@ -26,6 +30,8 @@ ENTRIES_SHOWN = 20
 CLOSURES_SHOWN = 5
 CHANGED_WITHIN = timedelta(days=1)
 COLOURS = (Level.RED, Level.ORANGE, Level.YELLOW)
+BANK_RULE = "bank_silent"
+"""Its alerts stand with the banks; what they say is said at a glance above."""
 NO_DATA_RULES = frozenset({"freshness", "feed_gap"})
 """What a silent bank sets off on each of its accounts: the call goes to the bank, once."""
 
@@ -143,6 +149,7 @@ class TodayView:
     check: str
     checked_at: datetime | None
     notices: Sequence[str]
+    bank_notices: Sequence[str]
     calls: Sequence[CallView]
     calls_more: int
     banks: Sequence[BankView]
@@ -155,21 +162,39 @@ class TodayView:
     entries: Sequence[EntryView]
 
 
-def today(ports: WebPorts, *, lang: Lang, now: datetime, visible: Visible = EVERYTHING) -> TodayView:
-    """Ask the records everything the page shows to who sees this, in one snapshot. Raises DatabaseError."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of everything, for whoever looks. `moment` is None where more is open than is held in memory."""
+
+    moment: OpenNow | None
+    banks: Sequence[BankTally]
+    standings: Sequence[StandingTally]
+    unsure: Sequence[tuple[str | None, int]]
+
+
+async def known_today(shared: Shared) -> Known:
+    """What the page adds up and chooses from. Raises DatabaseError."""
+    return Known(
+        moment=await shared.open_now(), banks=await shared.banks(), standings=await shared.standings(),
+        unsure=await shared.unsure(),
+    )
+
+
+def today(
+    ports: WebPorts, *, lang: Lang, now: datetime, known: Known, visible: Visible = EVERYTHING
+) -> TodayView:
+    """Say everything the page shows to who sees this. Raises DatabaseError."""
     since = now - CHANGED_WITHIN
     with ports.database.read() as session:
         book = RecordsAlertBook(session)
-        banks = sorted(map(_bank, pulls.bank_answers(session, visible=visible)), key=_bank_order)
+        asked = _Asked(session, known, visible=visible, now=now)
+        banks = sorted(map(_bank, asked.banks()), key=_bank_order)
         silent = [bank for bank in banks if bank.state == "silent"]
-        calls, holders = alarms.first_calls(
-            session, no_data_rules=NO_DATA_RULES, silent_banks={bank.bank for bank in silent}, now=now,
-            visible=visible, limit=CALLS_SHOWN,
-        )
-        sums, unsure = alarms.closure_sums(session, visible=visible)
-        warned = warned_of(session, limit=CLOSURES_SHOWN, visible=visible)
+        calls, holders = asked.calls({bank.bank for bank in silent})
+        sums, unsure = asked.closures()
+        warned = asked.warned()
         told = book.alerts([call.alert_id for call in calls])
-        entries = book.newest(limit=ENTRIES_SHOWN, visible=visible)
+        entries = asked.newest()
         shown = {*(alert.labels.get("uscc") for alert in told.values()),
                  *(entry.labels.get("uscc") for entry in entries), *(one.outlook.uscc for one in warned)}
         names = {
@@ -178,8 +203,8 @@ def today(ports: WebPorts, *, lang: Lang, now: datetime, visible: Visible = EVER
         }
         notices = alarms.notices(session, not_rules=["round_late"], visible=visible)
         succeeded = runs.last_success(session)
-        tiles = _tiles(alarms.account_counts(session, visible=visible))
-        published = alarms.published_since(session, since, visible=visible)
+        tiles = _tiles(asked.standings())
+        published = asked.published(since)
     rounds = [_round(expected, succeeded.get(expected.name), now) for expected in ports.rounds]
     rounds.sort(key=lambda item: item.state == "on_time")
     check = next((item for item in rounds if item.name == CHECK_ROUND), None)
@@ -187,7 +212,8 @@ def today(ports: WebPorts, *, lang: Lang, now: datetime, visible: Visible = EVER
         now=now, total=sum(tiles.values()), unknown=tiles["unknown"], tiles=tuple(tiles.items()),
         check=check.state if check is not None else "on_time",
         checked_at=check.last_success_at if check is not None else None,
-        notices=[_why(why, lang) for why in notices],
+        notices=[_why(why, lang) for rule, why in notices if rule != BANK_RULE],
+        bank_notices=[_why(why, lang) for rule, why in notices if rule == BANK_RULE],
         calls=[_call(told[call.alert_id], call.alerts, names, lang, now) for call in calls],
         calls_more=max(0, holders - CALLS_SHOWN), banks=banks, silent_banks=silent,
         banks_fine=all(bank.state in {"answers", "not_asked"} for bank in banks),
@@ -195,6 +221,58 @@ def today(ports: WebPorts, *, lang: Lang, now: datetime, visible: Visible = EVER
         changed=_changed(published, since), closures=_closures(sums, unsure, warned, names, lang),
         entries=[_entry(entry, names, lang) for entry in entries],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The answers for one reader: chosen from what is known of everything, or asked of the records."""
+
+    session: Session
+    known: Known
+    visible: Visible
+    now: datetime
+
+    def banks(self) -> Sequence[pulls.BankAnswers]:
+        if self.visible.uscc is not None:
+            return pulls.bank_answers(self.session, visible=self.visible)
+        return tallies.banks_of(self.known.banks, self.visible)
+
+    def standings(self) -> Mapping[tuple[Standing, Level | None], int]:
+        if self.visible.uscc is not None:
+            return alarms.account_counts(self.session, visible=self.visible)
+        return tallies.standings_of(self.known.standings, self.visible)
+
+    def calls(self, silent_banks: Collection[str]) -> tuple[list[alarms.Call], int]:
+        if self.known.moment is None:
+            return alarms.first_calls(
+                self.session, no_data_rules=NO_DATA_RULES, silent_banks=silent_banks, now=self.now,
+                visible=self.visible, limit=CALLS_SHOWN,
+            )
+        return chosen.first_calls(
+            self.known.moment, no_data_rules=NO_DATA_RULES, silent_banks=silent_banks, visible=self.visible,
+            limit=CALLS_SHOWN,
+        )
+
+    def closures(self) -> tuple[Mapping[Level, alarms.ClosureSum], int]:
+        if self.known.moment is None or self.visible.uscc is not None:
+            return alarms.closure_sums(self.session, visible=self.visible)
+        sums = chosen.closure_sums(self.known.moment, self.visible)
+        return sums, tallies.unsure_of(self.known.unsure, self.visible)
+
+    def warned(self) -> Sequence[ClosureStanding]:
+        if self.known.moment is None:
+            return warned_of(self.session, limit=CLOSURES_SHOWN, visible=self.visible)
+        return standings_held(self.session, chosen.warned(self.known.moment, self.visible, limit=CLOSURES_SHOWN))
+
+    def newest(self) -> Sequence[FeedEntry]:
+        book, moment = RecordsAlertBook(self.session), self.known.moment
+        seqs = None if moment is None else chosen.newest(moment, self.visible, limit=ENTRIES_SHOWN)
+        return book.newest(limit=ENTRIES_SHOWN, visible=self.visible) if seqs is None else book.numbered(seqs)
+
+    def published(self, since: datetime) -> Mapping[tuple[TransitionKind, Severity], int]:
+        moment = self.known.moment
+        found = None if moment is None else chosen.published_since(moment, since, self.visible)
+        return alarms.published_since(self.session, since, visible=self.visible) if found is None else found
 
 
 def _tiles(counts: Mapping[tuple[Standing, Level | None], int]) -> dict[str, int]:

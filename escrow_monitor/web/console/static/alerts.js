@@ -44,7 +44,7 @@
   function tell() {
     const news = one("news");
     if (!news) { return; }
-    news.replaceChildren();
+    news.textContent = "";
     if (!came) { return; }
     const line = document.createElement("p");
     const words = (came === 1 ? news.dataset.one : news.dataset.more.replace("{count}", came));

@@ -3,7 +3,10 @@
 (() => {
   const QUIET_MS = 1000;
   const EVERY_MS = 60000;
+  const AGAIN_MS = 5000;
   let waiting = null;
+  let source = null;
+  let cut = false;
 
   async function refresh() {
     waiting = null;
@@ -34,14 +37,24 @@
     mark.className = isLive ? "up" : "down";
   }
 
-  const source = new EventSource("/feeds/alerts/events");
-  source.addEventListener("alert", (event) => {
-    document.dispatchEvent(new CustomEvent("news", { detail: event.data }));
-    soon();
-  });
+  function listen() {
+    source = new EventSource("/feeds/alerts/events");
+    source.addEventListener("alert", (event) => {
+      document.dispatchEvent(new CustomEvent("news", { detail: event.data }));
+      soon();
+    });
+    // What was published while nobody listened is on the page after it.
+    source.addEventListener("open", () => { say(true); if (cut) { cut = false; soon(); } });
+    source.addEventListener("error", () => {
+      cut = true;
+      say(false);
+      // A refusal ends a stream for good, a lost connection does not.
+      if (source.readyState === EventSource.CLOSED) { setTimeout(listen, AGAIN_MS); }
+    });
+  }
+
+  listen();
   document.addEventListener("refresh-now", refresh);
-  source.addEventListener("open", () => say(true));
-  source.addEventListener("error", () => say(false));
   document.addEventListener("visibilitychange", () => { if (!document.hidden) { soon(); } });
   setInterval(refresh, EVERY_MS);
 })();

@@ -21,6 +21,8 @@
       put();
     },
   };
+  // What is folded away only where scripts can unfold it.
+  root.classList.add("scripts");
   if (dark.addEventListener) { dark.addEventListener("change", put); }
   put();
 })();

@@ -42,6 +42,13 @@ IMPORT_WORDS: Mapping[str, Mapping[Lang, str]] = {
     "to_today": {"zh": "回到今日", "en": "Back to today"},
     # work that takes a while, on all pages
     "work_running": {"zh": "正在处理……", "en": "At work …"},
+    "work_queued": {"zh": "正在排队……", "en": "Waiting for its turn …"},
+    "work_lost": {"zh": "这项任务中断了", "en": "This work was cut off"},
+    "work_lost_do": {
+        "zh": "执行它的进程已停止，不知道做到了哪里。请重新开始；若是导入，再导一遍无妨：已登记的内容不会重复登记。",
+        "en": "The process that was at it has stopped, and how far it came is not known. Begin it anew; an import may "
+              "be done again: what is recorded already is not recorded twice.",
+    },
     "work_done_of": {"zh": "已处理 {done} / {total}", "en": "{done} of {total}"},
     "work_done": {"zh": "已处理 {done}", "en": "{done} so far"},
     "work_stay": {
@@ -57,8 +64,9 @@ IMPORT_WORDS: Mapping[str, Mapping[Lang, str]] = {
     },
     "work_gone": {"zh": "这项任务已不在了", "en": "This is no longer here"},
     "work_gone_do": {
-        "zh": "结果只保留两小时，服务重启后也不保留；也可能是别人的任务。请重新开始。",
-        "en": "Results are kept for two hours and not over a restart; or it is somebody else's. Begin anew.",
+        "zh": "结果保留七天，送来未确认的文件保留三十分钟；也可能是别人的任务。请重新开始。",
+        "en": "Results are kept for seven days, files that nobody confirms for thirty minutes; or it is somebody "
+              "else's. Begin anew.",
     },
     "begin_anew": {"zh": "重新开始", "en": "Begin anew"},
     "needs_script": {

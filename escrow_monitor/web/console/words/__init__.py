@@ -11,17 +11,22 @@ from markupsafe import Markup
 
 from alerts.feeds.item import LANGUAGE_TAGS, Lang
 from escrow_monitor.domain.money import Money
-from escrow_monitor.web.console.alert_words import ALERT_WORDS
-from escrow_monitor.web.console.audit_words import AUDIT_WORDS
-from escrow_monitor.web.console.case_words import CASE_WORDS
-from escrow_monitor.web.console.imports_words import IMPORT_WORDS
-from escrow_monitor.web.console.institution_words import INSTITUTION_WORDS
-from escrow_monitor.web.console.operations_words import OPERATIONS_WORDS
-from escrow_monitor.web.console.policies_words import POLICY_WORDS
-from escrow_monitor.web.console.reconcile_words import RECONCILE_WORDS
+from escrow_monitor.web.console.words.alerts import ALERT_WORDS
+from escrow_monitor.web.console.words.audit import AUDIT_WORDS
+from escrow_monitor.web.console.words.cases import CASE_WORDS
+from escrow_monitor.web.console.words.imports import IMPORT_WORDS
+from escrow_monitor.web.console.words.institutions import INSTITUTION_WORDS
+from escrow_monitor.web.console.words.operations import OPERATIONS_WORDS
+from escrow_monitor.web.console.words.people import PEOPLE_WORDS
+from escrow_monitor.web.console.words.policies import POLICY_WORDS
+from escrow_monitor.web.console.words.problems import PROBLEM_WORDS
+from escrow_monitor.web.console.words.reconcile import RECONCILE_WORDS
+from escrow_monitor.web.console.words.returns import RETURN_WORDS
 
 _WAN, _YI = 10_000_00, 100_000_000_00
 """万 and 亿 yuan, in fen."""
+SHARE_TENTHS_MAX = 9999
+"""Of a floor of a few yuan anything is a hundred times as much: nobody is helped by how many times."""
 
 _WORDS: Mapping[str, Mapping[Lang, str]] = {
     "product": {"zh": "预付资金监管", "en": "Escrow monitor"},
@@ -58,6 +63,17 @@ _WORDS: Mapping[str, Mapping[Lang, str]] = {
         "zh": "还没有完成过一次核查：目前不能对任何账户下结论。",
         "en": "No check has finished yet: nothing can be said about any account.",
     },
+    # at a glance
+    "glance": {"zh": "要点", "en": "At a glance"},
+    "glance_exposed": {
+        "zh": "可能关停 {count} 家，家长预付款 {amount} 没有余额对应",
+        "en": "{count} may close, {amount} of families' money not covered",
+    },
+    "glance_exposed_none": {"zh": "目前没有关停预警", "en": "no closure is warned of"},
+    "glance_silent": {"zh": "{count} 家银行没有答复：{banks}", "en": "{count} silent: {banks}"},
+    "glance_banks_partly": {"zh": "有银行只答复了部分账户", "en": "some banks answer in part"},
+    "glance_missed": {"zh": "没有按时完成：{rounds}", "en": "missed: {rounds}"},
+    "listed": {"zh": "、", "en": ", "},
     # call first
     "call_first": {"zh": "先联系", "en": "Call first"},
     "call_first_hint": {
@@ -202,7 +218,7 @@ _WORDS: Mapping[str, Mapping[Lang, str]] = {
 }
 PARTS = (
     _WORDS, INSTITUTION_WORDS, CASE_WORDS, RECONCILE_WORDS, ALERT_WORDS, IMPORT_WORDS, POLICY_WORDS, AUDIT_WORDS,
-    OPERATIONS_WORDS,
+    OPERATIONS_WORDS, RETURN_WORDS, PROBLEM_WORDS, PEOPLE_WORDS,
 )
 """The words of the frame and of each room. No name is in two of them."""
 WORDS: Mapping[str, Mapping[Lang, str]] = {name: said for part in PARTS for name, said in part.items()}
@@ -263,6 +279,8 @@ class Words:
     def share(self, part: int, whole: int) -> str:
         """A part in percent with one digit, cut: what is not all of it never reads 100.0 %."""
         tenths = part * 1000 // whole
+        if tenths > SHARE_TENTHS_MAX:
+            return "> 999 %"
         return f"{tenths // 10:,}.{tenths % 10} %"
 
     def day(self, on: date, *, today: date | None = None) -> str:

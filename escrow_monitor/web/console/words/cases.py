@@ -120,7 +120,10 @@ CASE_WORDS: Mapping[str, Mapping[Lang, str]] = {
         "en": "To confirm a ruling or send it back needs the permission to confirm (a regulator). You may propose"
               " another one.",
     },
-    "case_reason": {"zh": "理由（必填，写入记录）", "en": "Reason (required, kept in the record)"},
+    "case_reason": {
+        "zh": "理由（必填，写入记录，机构可见）",
+        "en": "Reason (required, kept in the record, read by the institution)",
+    },
     "case_amount": {"zh": "金额（{currency}）", "en": "Amount ({currency})"},
     "case_amount_optional": {"zh": "金额（{currency}，可不填）", "en": "Amount ({currency}, may be left open)"},
     "case_role": {"zh": "由谁提出", "en": "On whose behalf"},
@@ -253,6 +256,71 @@ CASE_WORDS: Mapping[str, Mapping[Lang, str]] = {
     "case_done_move": {"zh": "已记录：{what}。", "en": "Recorded: {what}."},
     "case_done_note": {"zh": "备注已保存。", "en": "The note is kept."},
     "case_done_evidence": {"zh": "材料已保存。", "en": "The document is kept."},
+    # what the institution of a case says itself
+    "case_your_answer": {"zh": "您的答复", "en": "Your answer"},
+    "do.own.accept": {"zh": "同意全部退费请求", "en": "Agree to all that is asked"},
+    "do.own.contest": {"zh": "提出异议", "en": "Contest the claim"},
+    "do.own.contest_more": {"zh": "多同意一部分", "en": "Agree to more"},
+    "do.own.said_paid": {"zh": "说明已经付款", "en": "Say that it is paid"},
+    "hint.own.accept": {
+        "zh": "同意后应退 {amount}，不能收回；到账以银行流水为准。",
+        "en": "{amount} must then go back, which is not taken back. It is paid once the bank shows it.",
+    },
+    "hint.own.contest": {
+        "zh": "写明异议的理由；愿意先退一部分时写上金额，这部分可以先退，其余等待裁定。",
+        "en": "Write your grounds. If you agree to a part, write its amount: that part can go out at once, the rest"
+              " waits for a ruling.",
+    },
+    "hint.own.contest_more": {
+        "zh": "已提出异议，已同意 {agreed}。愿意多退请写比它更多的金额；补充理由请写备注。",
+        "en": "It is contested, and {agreed} is agreed to. To agree to more, write an amount above it; further grounds"
+              " go into a note.",
+    },
+    "hint.own.said_paid": {
+        "zh": "填写银行流水号便于核对。这只是您的说明：银行流水显示到账之前，案件仍算未付。",
+        "en": "The bank's reference helps to find it. This is what you say: until the bank shows the money, the case"
+              " stays unpaid.",
+    },
+    "case_amount_agreed": {"zh": "同意退的总额（{currency}）", "en": "The whole amount you agree to ({currency})"},
+    "case_amount_agreed_optional": {
+        "zh": "同意先退的金额（{currency}，可不填）", "en": "The part you agree to ({currency}, may be left open)",
+    },
+    "case_reason_own": {
+        "zh": "理由（必填，写入记录，监管人员可见）",
+        "en": "Reason (required, kept in the record, read by supervisors)",
+    },
+    "case_own_none": {
+        "zh": "现在不需要您答复：案件在等裁定、银行到账或期限届满。",
+        "en": "Nothing is for you to answer now: a ruling, the money in the bank or a deadline moves this case on.",
+    },
+    "case_own_is_read": {"zh": "监管人员可见。", "en": "Supervisors read this."},
+    "case_said_day": {"zh": "付款日期", "en": "Paid on"},
+    "case_said_reference": {"zh": "银行流水号", "en": "The bank's reference"},
+    "case_said_note": {"zh": "说明（可不填）", "en": "Remark (may be left open)"},
+    "case_said_title": {"zh": "机构自称已付", "en": "The institution says it paid"},
+    "case_said_line": {"zh": "{day} {amount}，流水号 {reference}", "en": "{amount} on {day}, reference {reference}"},
+    "case_said_proves_nothing": {
+        "zh": "这是机构的说明，不作为到账依据；到账以银行流水为准。",
+        "en": "This is what the institution says and proves nothing: it is paid once the bank shows it.",
+    },
+    "case_said_paid": {
+        "zh": "称已付款 {amount}（{day}，流水号 {reference}）",
+        "en": "says it paid {amount} on {day}, reference {reference}",
+    },
+    "case_said_no_amount": {"zh": "请写明付了多少。", "en": "Say how much was paid."},
+    "case_said_no_day": {"zh": "请写明付款日期。", "en": "Say on which day it was paid."},
+    "case_said_to_come": {"zh": "付款日期还没到。", "en": "That day is still to come."},
+    "case_said_no_reference": {
+        "zh": "请写银行流水号：一行，最多 {count} 字。",
+        "en": "Write the bank's reference: one line of at most {count} characters.",
+    },
+    "case_done_said": {"zh": "您的付款说明已保存。", "en": "What you said of the payment is kept."},
+    "case_said_by_institution": {"zh": "机构所述", "en": "said by the institution"},
+    "case_show_institution": {"zh": "机构也可以看到", "en": "The institution reads this too"},
+    "audience.supervisors": {"zh": "仅监管人员可见", "en": "supervisors only"},
+    "audience.institution": {"zh": "机构可见", "en": "the institution reads this"},
+    "who.staff": {"zh": "监管人员", "en": "supervisors"},
+    "who.institution": {"zh": "机构", "en": "the institution"},
     "who.import": {"zh": "数据导入", "en": "import"},
     "who.system": {"zh": "系统", "en": "the system"},
     "who.cli": {"zh": "{name}（命令行）", "en": "{name} (command line)"},
