@@ -15,7 +15,6 @@ from alerts.channel import Channel
 from escrow_monitor.banks.connector import BankConnector
 from escrow_monitor.banks.connectors.statement_folder import StatementFolder
 from escrow_monitor.banks.formats.csv_profile import Profile
-from escrow_monitor.banks.making import make_connector, windows_of
 from escrow_monitor.banks.profiles import profiles_of
 from escrow_monitor.clock import Clock, SystemClock
 from escrow_monitor.domain.calendar import WorkingCalendar, calendar_for
@@ -138,6 +137,9 @@ class App:
     def connector(self, bank: str) -> BankConnector:
         """The connector of one bank; made and connected on first use, so that a bank whose certificate or secret is
         missing stops nobody else."""
+        # Here: what speaks HTTP to banks takes a third of a second to load, and most commands ask none.
+        from escrow_monitor.banks.making import make_connector
+
         with self._making:
             if bank not in self._connectors:
                 self._connectors[bank] = make_connector(
@@ -355,6 +357,8 @@ class App:
     def _pull(
         self, bank: str, scheduled_at: datetime, account_nos: Sequence[str] | None, progress: Progress | None
     ) -> Report:
+        from escrow_monitor.banks.making import windows_of
+
         section, connector = self.settings.banks[bank], self.connector(bank)
         zone = zone_of(section.zone)
         turn = BankTurn(

@@ -13,13 +13,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
 from escrow_monitor.banks.connector import BankConnector
-from escrow_monitor.banks.http import Window
 from escrow_monitor.errors import DatabaseError, OutsideError
 from escrow_monitor.records.bank.turns import Turn, give_turn_back, keep_turn, take_turn
 from escrow_monitor.records.database import Database
 from escrow_monitor.rounds.report import Outcome, Report
+
+if TYPE_CHECKING:
+    from escrow_monitor.banks.http import Window
 
 LEASE = timedelta(minutes=1)
 """A sweep whose process has not said for so long that it lives has died."""

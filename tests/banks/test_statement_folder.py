@@ -7,7 +7,6 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from escrow_monitor.banks.connectors import CONNECTORS
 from escrow_monitor.banks.connectors.statement_folder import ReceivedFile, StatementFolder
 from escrow_monitor.domain.statements import Refusal, RefusalReason
 
@@ -70,7 +69,3 @@ def test_a_folder_that_is_not_there_is_a_refusal(tmp_path: Path) -> None:
     (refusal,) = StatementFolder(folder=tmp_path / "nowhere").received(NOW)
     assert isinstance(refusal, Refusal)
     assert refusal.reason is RefusalReason.UNREACHABLE
-
-
-def test_every_connector_has_its_name() -> None:
-    assert {"berlin_group", "open_banking_uk", "statement_folder"} <= set(CONNECTORS)

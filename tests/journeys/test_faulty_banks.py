@@ -175,7 +175,7 @@ class Town:
         )
 
 
-@pytest.fixture(params=[20261122, 7, 4711])
+@pytest.fixture(params=[20261122, 4711])
 def town(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Town]:
     chance = random.Random(request.param)
     district = replay_district(seed=7, today=date(2026, 11, 22), institutions=26)

@@ -17,7 +17,7 @@ FIRST_SCREEN = {"width": 1366, "height": 768}
 SPENDER, SECOND_SPENDER = "6219069683128311686", "6219061336554511034"
 """Two accounts of the demo that hold their floor, of a bank that sends statements."""
 TOLD = f"((where, said) => [...document.querySelectorAll(where)].some(node => ({EXACT})(node).endsWith(said)))"
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("house")]
 
 
 def ends_at(found: Locator) -> float:

@@ -14,7 +14,7 @@ WATCHED = """() => { window.seen = []; new MutationObserver(() => {
     const bar = document.querySelector('#run progress'), state = document.querySelector('#run [role=status]');
     if (bar && state) { window.seen.push(state.innerText); }
 }).observe(document, { childList: true, subtree: true }) }"""
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("house")]
 
 
 def test_a_reconciliation_shows_how_far_it_is_and_ends_in_its_bridge(browser: Browser, house: House) -> None:

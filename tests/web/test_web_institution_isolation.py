@@ -17,7 +17,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from escrow_monitor.records.database import Database
-from escrow_monitor.web.api.document import parameters_of
+from escrow_monitor.web.api.document import document_of, operations
 from escrow_monitor.web.guard import COOKIE
 from tests.web.schools_world import Schools
 from tests.web.test_web_server import Stream, serving
@@ -115,8 +115,11 @@ def filled(template: str, walk: Walk) -> Iterator[str]:
 def queries(template: str, walk: Walk) -> Iterator[str]:
     """No filter, and each that the route has with what is the other's."""
     yield ""
-    known = parameters_of(walk.site.app).get(("get", template), PAGE_QUERIES if template[:4] != "/api" else ())
-    for name in known:
+    known = {
+        path: [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
+        for path, method, operation in operations(document_of(walk.site.app)) if method == "get"
+    }
+    for name in known.get(template, PAGE_QUERIES if template[:4] != "/api" else ()):
         for value in walk.named(OTHER).get(name, ()):
             yield f"?{urlencode({name: value})}"
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import schemathesis
+from fastapi.routing import APIRoute, iter_route_contexts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
@@ -23,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 
 from escrow_monitor.records.database import Database
 from escrow_monitor.records.people import keys
-from escrow_monitor.web.api.document import document_of, operations
+from escrow_monitor.web.api.document import document_of, operation_id, operations, parameters_of
 from escrow_monitor.web.api.reference import reference_of
 from tests.web.test_web_authorization import TABLE, Court
 
@@ -117,6 +118,16 @@ def test_every_operation_is_whole(court: Court) -> None:
                 assert list(answer["content"]) == ["application/problem+json"], (where, status)
         if method != "get":
             assert "idempotency-key" in [each["name"] for each in operation["parameters"]], where
+
+
+def test_the_parameters_that_are_taken_are_those_of_the_document(court: Court) -> None:
+    told = {
+        operation["operationId"]: {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
+        for _, _, operation in operations(document_of(court.site.app))
+    }
+    routes = [context.route for context in iter_route_contexts(court.site.app.routes)]
+    taken = {operation_id(one): parameters_of(one) for one in routes if isinstance(one, APIRoute)}
+    assert {name: taken[name] for name in told} == told
 
 
 def test_examples_fit_what_they_are_examples_of(court: Court) -> None:

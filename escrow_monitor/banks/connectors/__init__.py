@@ -1,19 +1,4 @@
-"""The interfaces banks can be spoken to in, each by its name in the configuration."""
+"""The interfaces banks can be spoken to in, one a file or folder; `banks/making.py` names and makes them.
 
-from __future__ import annotations
-
-from escrow_monitor.banks.connectors.berlin_group import BerlinGroup
-from escrow_monitor.banks.connectors.cmb_clouddc import CmbCloudDc
-from escrow_monitor.banks.connectors.json_bank import JsonBank
-from escrow_monitor.banks.connectors.open_banking_uk import OpenBankingUk
-from escrow_monitor.banks.connectors.statement_folder import StatementFolder
-from escrow_monitor.banks.connectors.xml_bank import XmlBank
-
-CONNECTORS = {
-    "berlin_group": BerlinGroup,
-    "cmb_clouddc": CmbCloudDc,
-    "open_banking_uk": OpenBankingUk,
-    "json_bank": JsonBank,
-    "statement_folder": StatementFolder,
-    "xml_bank": XmlBank,
-}
+Nothing is imported here: a command that asks no bank must not wait for the libraries that do.
+"""

@@ -92,8 +92,7 @@ async def only_known_parameters(request: Request) -> None:
 
     A misspelt `dry_run` must not make what was only to be tried.
     """
-    path = PREFIX + request.scope["route"].path_format
-    known = parameters_of(request.app).get((request.method.lower(), path), frozenset())
+    known = parameters_of(request.scope["route"])
     for name in request.query_params:
         if name not in known:
             told = ", ".join(sorted(known)) or "none"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from escrow_monitor.web.problems import PROBLEM_JSON
 
@@ -125,17 +127,20 @@ def document_of(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-def parameters_of(app: FastAPI) -> Mapping[tuple[str, str], frozenset[str]]:
-    """The names that the query of each operation may have, by method and path as the routes have it."""
-    known: dict[tuple[str, str], frozenset[str]] | None = getattr(app.state, "parameters", None)
-    if known is None:
-        known = app.state.parameters = {
-            (method, path): frozenset(
-                each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"
-            )
-            for path, method, operation in operations(document_of(app))
-        }
-    return known
+def parameters_of(route: APIRoute) -> frozenset[str]:
+    """The names that the query of an operation may have. The document, which takes a second to make, is not asked."""
+    return frozenset(_query_names(route.dependant))
+
+
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    for field in dependant.query_params:
+        shape = field.field_info.annotation
+        if isinstance(shape, type) and issubclass(shape, BaseModel):
+            yield from (one.alias or name for name, one in shape.model_fields.items())
+        else:
+            yield field.alias
+    for one in dependant.dependencies:
+        yield from _query_names(one)
 
 
 def operations(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
