@@ -49,6 +49,12 @@ def test_a_level_says_why_how_likely_how_much_and_what_could_be_done() -> None:
     assert finding.figures["chance_60"] == "0.0949"
 
 
+def test_where_no_sign_stands_out_the_sum_of_them_is_said() -> None:
+    finding = say(replace(OUTLOOK, reasons=()))
+    assert "it may be about to close: many small signs together. About 9%" in finding.why_en
+    assert "疑似关停征兆：各项征兆合计。" in finding.why_zh
+
+
 @pytest.mark.parametrize("level", [Level.YELLOW, Level.ORANGE, Level.RED])
 def test_every_level_has_its_step_in_both_languages(level: Level) -> None:
     finding = say(replace(OUTLOOK, level=level))

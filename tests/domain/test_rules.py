@@ -320,6 +320,12 @@ def test_a_silent_bank_is_named_with_what_it_last_answered(
     assert ("从未有过日终余额" in finding.why_zh) is not had_one
 
 
+def test_a_bank_that_never_answered_is_not_said_to_have(by_noon: EffectivePolicy, position: Positions, at: At) -> None:
+    (finding,) = freshness.examine(position(), by_noon, at("2026-11-20 12:00"))
+    assert "bank-a has never answered; ask the bank" in finding.why_en
+    assert "bank-a 从未应答；" in finding.why_zh
+
+
 @pytest.mark.parametrize(
     ("registered", "opened", "standing", "missed"),
     [

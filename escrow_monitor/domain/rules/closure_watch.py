@@ -29,8 +29,10 @@ def examine(outlook: Outlook, now: datetime) -> Finding:
         "balance": outlook.balance, "owed": outlook.owed if outlook.books else None,
         "exposed": outlook.exposed if outlook.books else None,
         "exposed_then": outlook.exposed_then if outlook.books else None,
-        "reasons_zh": "；".join(f"{one.zh}{'（本周新增）' if one.new else ''}" for one in outlook.reasons),
-        "reasons_en": "; ".join(f"{one.en}{' (new this week)' if one.new else ''}" for one in outlook.reasons),
+        "reasons_zh": "；".join(f"{one.zh}{'（本周新增）' if one.new else ''}" for one in outlook.reasons)
+        or "各项征兆合计",
+        "reasons_en": "; ".join(f"{one.en}{' (new this week)' if one.new else ''}" for one in outlook.reasons)
+        or "many small signs together",
         "reasons": ", ".join(one.name for one in outlook.reasons), "model": outlook.model,
     }
     values["stake_zh"], values["stake_en"] = _stake(outlook)

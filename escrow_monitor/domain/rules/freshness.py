@@ -65,7 +65,9 @@ def _missing(
         "clause": clause.id,
         "verified": clause.verified,
     }
-    told = _REFUSED if position.last_refusal is not None else _LATE
+    told = _NEVER if position.last_answer_at is None else _LATE
+    if position.last_refusal is not None:
+        told = _REFUSED
     return Finding(
         rule=RULE, subject=subject, standing=Standing.BREACHED, level=level, values=values, as_of=now,
         sentence=told[isinstance(closing, Known)],
@@ -99,6 +101,13 @@ _LATE = {
     had_one: Sentence(
         zh=zh + "{bank} 最近应答 {last_answer_at}；请联系银行或导入对账单",
         en=en + "{bank} last answered at {last_answer_at}; ask the bank, or load its statement",
+    )
+    for had_one, (zh, en) in _HAD_ONE.items()
+}
+_NEVER = {
+    had_one: Sentence(
+        zh=zh + "{bank} 从未应答；请联系银行或导入对账单",
+        en=en + "{bank} has never answered; ask the bank, or load its statement",
     )
     for had_one, (zh, en) in _HAD_ONE.items()
 }
