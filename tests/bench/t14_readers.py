@@ -29,6 +29,8 @@ WRITES_EVERY_SECONDS = 1.0
 NO_PAGES = ("/api/", "/feeds/", "/static/", "/healthz", "/readyz", "/metrics")
 FILE = re.compile(r"\.(csv|xlsx|jsonl)\Z")
 """Whole tables to take away: however long they are, they come piece by piece, and are no page."""
+MADE = "/returns/{month}"
+"""What takes seconds to make, one at a time, for who asks for it."""
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 _STATIC = re.compile(rb'(?:src|href)="(/static/[^"]+)"')
 
@@ -71,7 +73,7 @@ def pages(app: FastAPI, register: Register) -> tuple[list[Page], list[str]]:
             found += [Page(label=f"{template} {label}".strip(), ask=ask) for label, ask in asked[template].items()]
             continue
         names = _PARAMETER.findall(template)
-        if all(one in values for one in names):
+        if not template.startswith(MADE) and all(one in values for one in names):
             found.append(Page(label=template, ask=_filled(template, values)))
         else:
             unknown.append(template)
