@@ -234,6 +234,7 @@ TABLE: dict[str, Row] = {
     "POST /institutions/{uscc}/pack": form("/institutions/*/pack", **USCCS, sent=b"x=y", ok=(200,), cells=FORM_PACK),
     "GET /returns": Row(cells=PAGE_READ),
     "GET /returns/{month}": Row(cells=PAGE_READ, own="/returns/2026-10"),
+    "POST /returns/{month}": Row(cells=FORM_READ, own="/returns/2026-10", ok=(303, 503), form=b"x=y"),
     "GET /returns/{month}/file.{form}": Row(cells=PAGE_READ, own="/returns/2026-10/file.csv"),
     "GET /operations": Row(cells=PAGE_RUNS),
     "GET /healthz": Row(cells=OPEN),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
+import time
 import zipfile
 
 import pytest
@@ -140,6 +141,10 @@ def test_the_page_makes_no_return_unasked_and_says_what_is_unknown(site: Site) -
     asked = site.get("/returns?lang=en").text
     assert "Choose a month" in asked
     assert site.get("/returns?month=2026-11&district=5103").headers["location"] == "/returns/2026-11?district=5103"
+    page = site.get("/returns/2026-11?lang=en").text
+    assert "Make it" in page
+    assert "Incomplete" not in page
+    made(site, "2026-11")
     for lang, said in (("en", "Incomplete: the month has not ended"), ("zh", "不完整：本月尚未结束")):
         page = site.get(f"/returns/2026-11?lang={lang}").text
         assert said in page
@@ -148,9 +153,32 @@ def test_the_page_makes_no_return_unasked_and_says_what_is_unknown(site: Site) -
         assert NAMES[0] in page
     taken = site.get("/returns/2026-11/file.csv?district=5103")
     assert taken.headers["content-disposition"] == 'attachment; filename="return-2026-11-5103.csv"'
+    made(site, "2026-11", district="99")
     assert "there is no supervised account" in site.get("/returns/2026-11?district=99&lang=en").text.lower()
+    assert "Incomplete" in site.get("/returns/2026-11?lang=en").text, "of another part another return is kept"
     for path, status in (
         ("/returns/2026-13", 404), ("/returns/2027-01", 404), ("/returns/2026-11/file.pdf", 404),
         ("/returns/2026-11?district=x", 400),
     ):
         assert site.get(path).status_code == status, path
+
+
+def test_a_return_that_was_made_is_shown_to_who_had_it_made_for_what_they_saw(site: Site) -> None:
+    own = signed_in(site, UserRole.INSTITUTION, uscc=uscc(2))
+    made(site, "2026-10")
+    assert "Made at" in site.get("/returns/2026-10?lang=en").text
+    assert "Made at" not in site.get("/returns/2026-10?lang=en", key=None, **own).text
+
+
+def made(site: Site, month: str, district: str = "") -> None:
+    """Have it made, and wait until it is."""
+    path = f"/returns/{month}" + (f"?district={district}" if district else "")
+    answer = site.send(
+        "POST", f"/returns/{month}", content=f"district={district}".encode(),
+        content_type="application/x-www-form-urlencoded",
+    )
+    assert (answer.status_code, answer.headers["location"]) == (303, path), answer.text
+    deadline = time.monotonic() + 30
+    while 'hx-trigger="every 1s"' in site.get(path).text:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

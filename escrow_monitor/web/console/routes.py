@@ -120,7 +120,7 @@ def routes(guard: Guard, ports: WebPorts, works: Works) -> list[BaseRoute]:
         *alerts.routes(guard, ports, shared), *alert.routes(guard, ports), *silences.routes(guard, ports),
         *deliveries.routes(guard, ports, shared), *subscriptions.routes(guard, ports),
         *account.routes(guard, ports), *users.routes(guard, ports), *api_keys.routes(guard, ports),
-        *returns.routes(guard, ports), *packs.routes(guard, ports),
+        *returns.routes(guard, ports, works), *packs.routes(guard, ports),
         *table_routes(guard, ports, [
             *tables_of_money.tables(), *tables_of_alerts.tables(guard, ports), *tables_of_office.tables(guard, ports),
         ]),

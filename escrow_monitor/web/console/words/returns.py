@@ -12,6 +12,10 @@ RETURN_WORDS: Mapping[str, Mapping[Lang, str]] = {
     "returns_of": {"zh": "{month} 月报", "en": "Monthly return {month}"},
     "returns_month": {"zh": "月份", "en": "Month"},
     "returns_district": {"zh": "区县代码（可选）", "en": "District code (optional)"},
+    "returns_show": {"zh": "查看", "en": "Show"},
+    "returns_again": {"zh": "重新生成", "en": "Make it anew"},
+    "returns_made": {"zh": "生成于", "en": "Made at"},
+    "returns_making": {"zh": "正在生成月报", "en": "The return is being made"},
     "returns_make": {"zh": "生成", "en": "Make it"},
     "returns_choose": {"zh": "请选择月份", "en": "Choose a month"},
     "returns_choose_do": {
