@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from alerts.feeds.item import Lang
 
 RETURN_WORDS: Mapping[str, Mapping[Lang, str]] = {
-    "nav_returns": {"zh": "月报", "en": "Monthly return"},
+    "nav_returns": {"zh": "月报", "en": "Returns"},
     "returns": {"zh": "月报", "en": "Monthly return"},
     "returns_of": {"zh": "{month} 月报", "en": "Monthly return {month}"},
     "returns_month": {"zh": "月份", "en": "Month"},
