@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -79,6 +80,8 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     try:
         code = app(arguments, prog_name="escrow-monitor", standalone_mode=False)
+        # What is still held back goes out here, where it is known what it means that nobody reads it.
+        sys.stdout.flush()
     except typer.TyperException as error:
         # Typer carries its own copy of click: only its public base class is the one that it raises.
         sys.stderr.write(_wrong_usage(error))
@@ -87,12 +90,11 @@ def run(arguments: list[str]) -> int:
         sys.stderr.write("stopped\n")
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+        return _nobody_reads()
     except SystemExit as error:
         # Typer ends so when whoever read the results has gone away, as `head` does: nothing is wrong with them.
         if isinstance(error.__context__, BrokenPipeError):
-            return 0
+            return _nobody_reads()
         raise
     except EscrowMonitorError as error:
         if debug:
@@ -106,6 +108,14 @@ def run(arguments: list[str]) -> int:
         sys.stderr.write(f"escrow-monitor:{where}: {error.strerror or error}\n")
         return OUTSIDE
     return code if isinstance(code, int) else 0
+
+
+def _nobody_reads() -> int:
+    """Who read the results is gone. What is left goes nowhere, or the interpreter would fail over it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return 0
 
 
 def _wrong_usage(error: typer.TyperException) -> str:

@@ -229,8 +229,8 @@ def test_all_that_fit_are_taken_not_only_a_page(database: Database, monkeypatch:
     for number in range(70):
         world.signal(number, severity=(Severity.RED, Severity.ORANGE)[number % 2])
     site = Site(world)
-    for room in ("tables_of_money", "tables_of_alerts", "tables_of_office"):
-        monkeypatch.setattr(f"escrow_monitor.web.console.{room}.ROWS_A_PIECE", 20)
+    for room in ("money", "alerts", "office"):
+        monkeypatch.setattr(f"escrow_monitor.web.console.tables.{room}.ROWS_A_PIECE", 20)
     assert len({row["统一社会信用代码"] for row in rows_of(site, "/institutions.csv")}) == 95
     alerts = rows_of(site, "/alerts.csv")
     assert len({row["预警编号"] for row in alerts}) == len(alerts) == 70
