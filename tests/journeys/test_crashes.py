@@ -357,10 +357,10 @@ def test_a_kill_at_any_commit_loses_nothing_and_doubles_nothing(
     backend: str, when: str, request: pytest.FixtureRequest
 ) -> None:
     # Between two commits a life can end with what it did outside (before the second) or without (after the first).
-    # SQLite is killed at each in one of the two ways. On PostgreSQL a life costs three times as much: every second.
+    # SQLite is killed at each in one of the two ways. On PostgreSQL a life costs three times as much: every fourth.
     first, step = {"before": 1, "after": 2}[when], 2
     if backend == "postgresql":
-        first, step = first * 2, step * 2
+        first, step = first * 4, step * 4
     with staged(backend, request, at_once=AT_ONCE) as stage:
         commits, reference = reference_life(stage)
         broken = all_lives(stage, reference, [[(kill_at, when)] for kill_at in range(first, commits + 1, step)])
