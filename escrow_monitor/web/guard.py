@@ -40,8 +40,6 @@ SCOPE_METRICS = Permission.METRICS.value
 SCOPE_ADMIN = Permission.ADMIN.value
 SECRET_CHARACTERS_MAX = 200
 REMEMBERED_MAX = 1_000
-Key = Who
-"""What routes call who was let in."""
 
 _KEY = re.compile(r"emk_[A-Za-z0-9_-]{20,}\Z", re.ASCII)
 _TOKEN = re.compile(r"ems_[A-Za-z0-9_-]{20,}\Z", re.ASCII)

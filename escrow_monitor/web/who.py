@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from fastapi import Depends, Request
 
 from alerts.feeds.filter import FeedFilter
+from escrow_monitor.actions.users import By
 from escrow_monitor.domain.institutions import Institution
 from escrow_monitor.domain.permissions import Permission, UserRole, of_nobodys_scopes, of_role, of_scopes
 from escrow_monitor.domain.visibility import EVERYTHING, Visible
@@ -87,6 +88,11 @@ class Who:
         if not self.visible.is_everything:
             log(__name__).warning("web.denied", who=self.actor, what=what, why="limited")
             raise Problem(403, f"{what} is about every institution, and this account is limited to some")
+
+
+def by_of(who: Who) -> By:
+    """Who administers: they look after what they see themselves, and not after their own account."""
+    return By(actor=who.actor, reach=who.visible, own=who.name if who.kind == "user" else who.owner)
 
 
 def scope_of(who: Who) -> Visible:

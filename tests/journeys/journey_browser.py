@@ -15,8 +15,10 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from escrow_monitor.web.guard import COOKIE
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
@@ -68,3 +70,24 @@ def served(app: FastAPI, port: int = 0) -> Iterator[str]:
     finally:
         server.force_exit = server.should_exit = True
         thread.join(10)
+
+
+@contextmanager
+def visitor(
+    browser: Browser, address: str, token: str | None = None, *, lang: str = "zh", **options: object
+) -> Iterator[Page]:
+    """A page of somebody with this session, or with none yet; what the browser complains of fails the test."""
+    context = browser.new_context(timezone_id="Asia/Shanghai", **options)  # type: ignore[arg-type]  # of several kinds
+    context.add_cookies([{"name": "escrow_lang", "value": lang, "url": address}])
+    if token is not None:
+        context.add_cookies([{"name": COOKIE, "value": token, "url": address}])
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    try:
+        yield page
+        # A browser says of an answer that refuses something that it does.
+        assert [text for text in complaints if "the server responded with a status of 4" not in text] == []
+    finally:
+        context.close()

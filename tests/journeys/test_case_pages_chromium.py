@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from journey_browser import served
+from journey_browser import served, visitor
 
 from escrow_monitor.actions.import_files import import_file
 from escrow_monitor.domain.matching import BankLine, Expected, ExpectedKind
@@ -33,7 +32,6 @@ from escrow_monitor.sandbox.city.city import City
 from escrow_monitor.sandbox.city.export import KINDS, statements, write_files
 from escrow_monitor.sandbox.city.plans import CitySettings
 from escrow_monitor.web.app import create_app
-from escrow_monitor.web.guard import COOKIE
 from tests.web.web_world import World
 
 if TYPE_CHECKING:
@@ -156,36 +154,15 @@ def address(town: Town) -> Iterator[str]:
         yield url
 
 
-@contextmanager
-def signed_in(
-    browser: Browser, address: str, town: Town, who: str, lang: str = "zh", **options: object
-) -> Iterator[Page]:
-    """A page of somebody who has signed in; what the browser complains of fails the test."""
-    context = browser.new_context(timezone_id="Asia/Shanghai", **options)  # type: ignore[arg-type]
-    context.add_cookies([
-        {"name": COOKIE, "value": town.tokens[who], "url": address},
-        {"name": "escrow_lang", "value": lang, "url": address},
-    ])
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    try:
-        yield page
-        # A browser says of an answer that refuses something that it does.
-        assert [text for text in complaints if "the server responded with a status of 4" not in text] == []
-    finally:
-        context.close()
-
-
 @pytest.mark.parametrize("lang", ["zh", "en"])
 @pytest.mark.parametrize("width", [1366, 768, 360])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_blocked_cut_off_or_without_a_name(
     browser: Browser, address: str, town: Town, lang: str, width: int, scheme: str
 ) -> None:
-    with signed_in(
-        browser, address, town, "wang", lang, viewport={"width": width, "height": 800}, color_scheme=scheme
+    with visitor(
+        browser, address, town.tokens["wang"], lang=lang, viewport={"width": width, "height": 800},
+        color_scheme=scheme,
     ) as page:
         for path in ("/cases", "/cases?state=claimed", "/cases/TF-1", "/cases/none", "/reconcile",
                      f"/reconcile/{town.uscc}"):
@@ -219,7 +196,7 @@ def test_a_dispute_is_walked_from_claim_to_order_with_two_pairs_of_eyes(
                 form.locator(f"[name={name}]").fill(value)
         form.locator("button").click()
 
-    with signed_in(browser, address, town, "wang") as page:
+    with visitor(browser, address, town.tokens["wang"]) as page:
         page.goto(f"{address}/cases")
         page.fill("#q", "TF-2")
         page.keyboard.press("Enter")
@@ -241,7 +218,7 @@ def test_a_dispute_is_walked_from_claim_to_order_with_two_pairs_of_eyes(
         with page.expect_download() as download:
             page.get_by_role("link", name="合同.pdf").click()
         assert download.value.path().read_bytes() == paper.read_bytes()
-    with signed_in(browser, address, town, "zhou", "en", viewport={"width": 390, "height": 800}) as page:
+    with visitor(browser, address, town.tokens["zhou"], lang="en", viewport={"width": 390, "height": 800}) as page:
         page.goto(f"{address}/cases/TF-2")
         make(page, "confirm", reason="checked")
         page.get_by_role("status").get_by_text("ruling confirmed").wait_for()
@@ -253,7 +230,7 @@ def test_a_dispute_is_walked_from_claim_to_order_with_two_pairs_of_eyes(
 @pytest.mark.parametrize("scripts", [True, False])
 def test_a_form_clicked_twice_is_done_once(browser: Browser, address: str, town: Town, scripts: bool) -> None:
     case_no = "TF-1" if scripts else "TF-3"
-    with signed_in(browser, address, town, "li", java_script_enabled=scripts) as page:
+    with visitor(browser, address, town.tokens["li"], java_script_enabled=scripts) as page:
         page.goto(f"{address}/cases/{case_no}")
         page.locator("details.move:has(input[value=gather]) summary").click()
         page.fill("#reason-gather", "请补充课时记录")
@@ -263,7 +240,7 @@ def test_a_form_clicked_twice_is_done_once(browser: Browser, address: str, town:
 
 
 def test_items_are_settled_and_undone_without_a_mouse(browser: Browser, address: str, town: Town) -> None:
-    with signed_in(browser, address, town, "li") as page:
+    with visitor(browser, address, town.tokens["li"]) as page:
         page.goto(f"{address}/reconcile/{town.uscc}")
         keys = page.keyboard
         page.locator("#keys").wait_for(state="visible")
@@ -294,7 +271,7 @@ def test_items_are_settled_and_undone_without_a_mouse(browser: Browser, address:
 
 
 def test_the_same_goes_with_a_mouse_and_without_scripts(browser: Browser, address: str, town: Town) -> None:
-    with signed_in(browser, address, town, "li", "en", java_script_enabled=False) as page:
+    with visitor(browser, address, town.tokens["li"], lang="en", java_script_enabled=False) as page:
         page.goto(f"{address}/reconcile/{town.uscc}")
         assert not page.locator("#keys").is_visible()
         free = page.locator("#free")
@@ -313,7 +290,7 @@ def test_the_same_goes_with_a_mouse_and_without_scripts(browser: Browser, addres
 
 def test_a_reconciliation_is_started_and_its_page_renews_itself(browser: Browser, address: str, town: Town) -> None:
     for scripts in (True, False):
-        with signed_in(browser, address, town, "li", java_script_enabled=scripts) as page:
+        with visitor(browser, address, town.tokens["li"], java_script_enabled=scripts) as page:
             page.goto(f"{address}/reconcile")
             page.fill("#institution", town.uscc)
             page.get_by_role("button", name="开始对账").click()

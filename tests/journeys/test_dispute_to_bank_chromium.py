@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from journey_browser import served
+from journey_browser import served, visitor
 
 from escrow_monitor.clock import ZONE
 from escrow_monitor.records.database import Database
 from escrow_monitor.rounds.statement_file import load_file
-from escrow_monitor.web.guard import COOKIE
 from tests.web.schools_world import Schools
 
 if TYPE_CHECKING:
@@ -34,22 +33,10 @@ def schools(sqlite_template: Path, tmp_path: Path) -> Iterator[Schools]:
 
 @contextmanager
 def desk(browser: Browser, address: str, schools: Schools, who: str, lang: str = "zh") -> Iterator[Page]:
-    """The page of a case of somebody who has signed in; what the browser complains of fails the test."""
-    context = browser.new_context(timezone_id="Asia/Shanghai")
-    context.add_cookies([
-        {"name": COOKIE, "value": schools.tokens[who], "url": address},
-        {"name": "escrow_lang", "value": lang, "url": address},
-    ])
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    try:
+    """The page of a case of somebody who has signed in."""
+    with visitor(browser, address, schools.tokens[who], lang=lang) as page:
         page.goto(f"{address}/cases/{CASE}")
         yield page
-        assert [text for text in complaints if "the server responded with a status of 4" not in text] == []
-    finally:
-        context.close()
 
 
 def make(page: Page, move: str, **fields: str) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from journey_browser import served
+from journey_browser import served, visitor
 
 from escrow_monitor.records.contracts import case_book
 from escrow_monitor.records.database import Database
@@ -49,22 +48,6 @@ def address(schools: Schools) -> Iterator[str]:
         yield url
 
 
-@contextmanager
-def visitor(browser: Browser, lang: str, address: str, **options: object) -> Iterator[Page]:
-    """A page of somebody who has not signed in yet; what the browser complains of fails the test."""
-    context = browser.new_context(timezone_id="Asia/Shanghai", **options)  # type: ignore[arg-type]
-    context.add_cookies([{"name": "escrow_lang", "value": lang, "url": address}])
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    try:
-        yield page
-        assert [text for text in complaints if "the server responded with a status of 4" not in text] == []
-    finally:
-        context.close()
-
-
 @pytest.mark.parametrize(("lang", "number", "width"), [("zh", 0, 1366), ("en", 1, 390)])
 def test_an_institution_answers_its_own_case_and_finds_no_other(
     browser: Browser, address: str, schools: Schools, tmp_path: Path, lang: str, number: int, width: int
@@ -80,7 +63,7 @@ def test_an_institution_answers_its_own_case_and_finds_no_other(
         for mark in (other_school.name, other_school.uscc, schools.accounts[other].account_no, schools.place(other)):
             assert mark not in html, (page.url, mark)
 
-    with visitor(browser, lang, address, viewport={"width": width, "height": 800}) as page:
+    with visitor(browser, address, lang=lang, viewport={"width": width, "height": 800}) as page:
         page.goto(f"{address}/cases")
         page.fill("#name", f"school-{number}")
         page.fill("#password", PASSWORD)
@@ -168,7 +151,7 @@ def test_an_institution_answers_its_own_case_and_finds_no_other(
 def test_what_supervisors_keep_to_themselves_is_not_in_the_page(
     browser: Browser, address: str, schools: Schools
 ) -> None:
-    with visitor(browser, "zh", address) as page:
+    with visitor(browser, address) as page:
         page.goto(f"{address}/cases/TQ-0-1")
         page.fill("#name", "school-0")
         page.fill("#password", PASSWORD)

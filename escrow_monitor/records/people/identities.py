@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -66,7 +67,15 @@ def of_user(session: Session, user_name: str) -> list[Identity]:
     return _identities(session, "WHERE user_name = :user_name ORDER BY issuer", user_name=user_name)
 
 
-def _identities(session: Session, clauses: str, **values: str) -> list[Identity]:
+def of_users(session: Session, user_names: Iterable[str]) -> dict[str, list[Identity]]:
+    """The identities of these people, by name; who has none is not in it."""
+    found: dict[str, list[Identity]] = {}
+    for one in _identities(session, "WHERE user_name IN EACH(:names) ORDER BY issuer", names=list(user_names)):
+        found.setdefault(one.user_name, []).append(one)
+    return found
+
+
+def _identities(session: Session, clauses: str, **values: str | list[str]) -> list[Identity]:
     reader = Reader(session)
     rows = run(
         session, f"SELECT issuer, subject, user_name, linked_at, linked_by FROM identities {clauses}", **values

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,6 +161,23 @@ def owners(session: Session, line_ids: Sequence[str], expected_ids: Sequence[str
             ids=sorted(set(ids)),
         )}
     return found
+
+
+def owner_of_lines(session: Session, line_ids: Collection[str]) -> dict[str, str]:
+    """Whose each of these lines is, by the code of the institution; unknown ones are left out."""
+    return _owner_of(session, LINES, line_ids)
+
+
+def owner_of_items(session: Session, expected_ids: Collection[str]) -> dict[str, str]:
+    """The same of expected items."""
+    return _owner_of(session, EXPECTED, expected_ids)
+
+
+def _owner_of(session: Session, half: Side[Any], ids: Collection[str]) -> dict[str, str]:
+    return dict(fetch(
+        session, f"SELECT {half.identity}, uscc FROM {half.table} WHERE {half.identity} IN EACH(:ids)",
+        ids=sorted(set(ids)),
+    ))
 
 
 def not_open(session: Session, line_ids: Sequence[str], expected_ids: Sequence[str]) -> list[str]:

@@ -92,6 +92,8 @@ async def only_known_parameters(request: Request) -> None:
 
     A misspelt `dry_run` must not make what was only to be tried.
     """
+    if not request.query_params:
+        return
     known = parameters_of(request.scope["route"])
     for name in request.query_params:
         if name not in known:

@@ -65,6 +65,11 @@ def kept_once(
         raise Problem(409, str(error)) from error
 
 
+def refusal(problem: Problem) -> KeptAnswer:
+    """A refusal as an answer that is kept."""
+    return KeptAnswer(status=problem.status, body=bytes(problem.response().body).decode())
+
+
 def answer_of(kept: KeptAnswer) -> Response:
     """A kept answer as it goes out: what was done as JSON, what was refused as a problem."""
     media_type = PROBLEM_JSON if kept.status >= 400 else "application/json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
@@ -18,14 +18,14 @@ from escrow_monitor.errors import UsageError
 from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.bank.kept_answers import KeptAnswer
 from escrow_monitor.records.database import Session
-from escrow_monitor.web.api.again import Again, answer_of, made_once
+from escrow_monitor.web.api.again import Again, answer_of, made_once, refusal
+from escrow_monitor.web.api.deciding import decider, decides
 from escrow_monitor.web.api.taken import Body, Flag, Instant
 from escrow_monitor.web.api.views import ListView
-from escrow_monitor.web.console.pages import refuse_foreign
-from escrow_monitor.web.guard import SCOPE_DECIDE, Guard, Key
+from escrow_monitor.web.guard import Guard
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
-from escrow_monitor.web.who import Asker
+from escrow_monitor.web.who import Asker, Who
 
 NOTE_CHARACTERS_TAKEN_MAX = 2_000
 """More than a note may have: what is a little too long is refused with its reason, as everywhere else."""
@@ -88,12 +88,7 @@ class DecidedView(BaseModel):
 def router(ports: WebPorts, guard: Guard) -> APIRouter:
     """The routes of this noun. Writes need a key with the scope `decide`; its name is who decides."""
     routes = APIRouter(tags=["alerts"], prefix="/alerts/{alert_id}")
-
-    async def may_decide(request: Request) -> None:
-        refuse_foreign(request, ports.home_url)
-        request.state.decider = await guard.require(request, SCOPE_DECIDE)
-
-    decides = [Depends(may_decide)]
+    conditions = decides(ports, guard)
 
     @routes.get("/decisions")
     def decisions(alert_id: str, who: Asker) -> ListView[DecisionView]:
@@ -108,32 +103,31 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
             for one in found
         ])
 
-    @routes.post("/acknowledge", response_model=DecidedView, dependencies=decides)
+    @routes.post("/acknowledge", response_model=DecidedView, dependencies=conditions)
     def acknowledge(alert_id: str, asked: AskedUntil, request: Request, idempotency_key: Again = None) -> Response:
         """Somebody sees to it until then: nobody else is urged."""
         return _answer(ports, request, idempotency_key, f"acknowledge {alert_id}", asked, lambda book, by, now: (
             decide_alert.acknowledge(book, alert_id, by=by, note=asked.note, until=asked.until, now=now)
         ))
 
-    @routes.post("/snooze", response_model=DecidedView, dependencies=decides)
+    @routes.post("/snooze", response_model=DecidedView, dependencies=conditions)
     def snooze(alert_id: str, asked: AskedUntil, request: Request, idempotency_key: Again = None) -> Response:
         """Nobody is called until then, unless it gets worse. Needs a note."""
         return _answer(ports, request, idempotency_key, f"snooze {alert_id}", asked, lambda book, by, now: (
             decide_alert.snooze(book, alert_id, by=by, note=asked.note, until=asked.until, now=now)
         ))
 
-    @routes.post("/accept", response_model=DecidedView, dependencies=decides)
+    @routes.post("/accept", response_model=DecidedView, dependencies=conditions)
     def accept(alert_id: str, asked: AskedAcceptance, request: Request, idempotency_key: Again = None) -> Response:
         """Propose to accept it as it is (needs a note), or confirm what another person proposed."""
-        who: Key = request.state.decider
         if asked.confirm:
-            who.check_confirms(what="alert")
+            decider(request).check_confirms(what="alert")
         act = decide_alert.confirm if asked.confirm else decide_alert.propose
         return _answer(ports, request, idempotency_key, f"accept {alert_id}", asked, lambda book, by, now: (
             act(book, alert_id, by=by, note=asked.note, now=now)
         ))
 
-    @routes.post("/take-back", response_model=DecidedView, dependencies=decides)
+    @routes.post("/take-back", response_model=DecidedView, dependencies=conditions)
     def take_back(alert_id: str, asked: AskedTakeBack, request: Request, idempotency_key: Again = None) -> Response:
         """End a decision that stands, whoever made it. Needs a note."""
         return _answer(ports, request, idempotency_key, f"take-back {alert_id}", asked, lambda book, by, now: (
@@ -158,18 +152,17 @@ def _answer(
     act: Callable[[AlertBook, str, datetime], Decided],
 ) -> Response:
     """Let the key's owner decide, once for one idempotency key."""
-    decider: Key = request.state.decider
-    by, now = decider.actor, ports.clock.now()
+    who, now = decider(request), ports.clock.now()
     with ports.database.write() as session:
-        _check_sees(session, request.path_params["alert_id"], decider)
+        _check_sees(session, request.path_params["alert_id"], who)
         book = RecordsAlertBook(session, channels=ports.channels)
         return answer_of(made_once(
-            session, actor=by, idempotency_key=idempotency_key, asked=f"{what}\n{asked.model_dump_json()}", now=now,
-            do=lambda: _told(act, book, by, now),
+            session, actor=who.actor, idempotency_key=idempotency_key, asked=f"{what}\n{asked.model_dump_json()}",
+            now=now, do=lambda: _told(act, book, who.actor, now),
         ))
 
 
-def _check_sees(session: Session, alert_id: str, who: Key) -> None:
+def _check_sees(session: Session, alert_id: str, who: Who) -> None:
     missing = Problem(404, f"there is no alert {alert_id[:40]!r}: see alerts list")
     found = RecordsAlertBook(session).alert(alert_id)
     if found is None:
@@ -186,8 +179,8 @@ def _told(act: Callable[[AlertBook, str, datetime], Decided], book: AlertBook, b
         raise Problem(422, str(error)) from error
     words = REASON_WORDS[done.reason]
     if done.reason in REFUSALS:
-        refused = Problem(409, words["en"], errors=[{"where": "alert", "reason": done.reason.value, "zh": words["zh"]}])
-        return KeptAnswer(status=409, body=bytes(refused.response().body).decode())
+        why = {"where": "alert", "reason": done.reason.value, "zh": words["zh"]}
+        return refusal(Problem(409, words["en"], errors=[why]))
     view = DecidedView(
         alert_id=done.alert.alert_id, status=done.alert.status.value, reason=done.reason, said=words["zh"],
         said_en=words["en"], published=[entry.seq for entry in done.entries],

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -19,14 +20,16 @@ from escrow_monitor.actions.show_case import evidence_json, move_json, note_json
 from escrow_monitor.domain.dispute_answers import Audience
 from escrow_monitor.domain.dispute_words import Move, Role
 from escrow_monitor.records.bank.kept_answers import KeptAnswer
+from escrow_monitor.records.database import Session
 from escrow_monitor.web.api.again import Again, answer_of, made_once
 from escrow_monitor.web.api.cases import EvidenceView, MoveView, NoteView, SaidPaymentView, check_sees_case, told
-from escrow_monitor.web.api.taken import Body, Day
+from escrow_monitor.web.api.deciding import decider, decides
+from escrow_monitor.web.api.taken import FILE_BODY, Body, Day, body_of
 from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX
-from escrow_monitor.web.console.pages import refuse_foreign
-from escrow_monitor.web.guard import SCOPE_ANSWER, SCOPE_NOTE, Guard, Key
+from escrow_monitor.web.guard import SCOPE_ANSWER, SCOPE_NOTE, Guard
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import PROBLEM_JSON, Problem
+from escrow_monitor.web.who import Who
 
 
 class AnswerBody(Body):
@@ -76,75 +79,57 @@ _REFUSED = {"description": "it is not done so, or the Idempotency-Key stands for
 def router(ports: WebPorts, guard: Guard) -> APIRouter:
     """The writes of whoever takes part in a case. To answer is for the case's own institution, with scope `answer`."""
     routes = APIRouter(tags=["cases"])
-
-    async def may_answer(request: Request) -> None:
-        refuse_foreign(request, ports.home_url)
-        request.state.sayer = await guard.require(request, SCOPE_ANSWER)
-
-    async def may_note(request: Request) -> None:
-        refuse_foreign(request, ports.home_url)
-        request.state.sayer = await guard.require(request, SCOPE_NOTE)
+    may_answer, may_note = decides(ports, guard, SCOPE_ANSWER), decides(ports, guard, SCOPE_NOTE)
 
     @routes.post(
-        "/cases/{case_no:path}/answers", status_code=201, response_model=MoveView, dependencies=[Depends(may_answer)],
+        "/cases/{case_no:path}/answers", status_code=201, response_model=MoveView, dependencies=may_answer,
         responses={404: _MISSING, 409: _REFUSED},
     )
     def answer(case_no: str, body: AnswerBody, request: Request, idempotency_key: Again = None) -> Response:
         """Answer a claim, as the institution of the case. Once its time is over, silence counts as consent."""
-        who, now = _sayer(request), ports.clock.now()
-        with ports.database.write() as session:
-            check_sees_case(session, case_no, who)
-            return answer_of(made_once(
-                session, actor=who.actor, idempotency_key=idempotency_key, now=now,
-                asked=f"answer {case_no}\n{body.model_dump_json()}",
-                do=lambda: told(case_no, lambda: MoveView.model_validate(move_json(answer_case_in(
-                    session, ports.policies, case_no=case_no, uscc=_own(who), move=body.move, actor=who.actor,
-                    reason=body.reason, amount=body.amount, now=now,
-                )))),
-            ))
+        who, now = decider(request), ports.clock.now()
+        asked = f"answer {case_no}\n{body.model_dump_json()}"
+        return answer_of(_said(ports, case_no, who, idempotency_key, asked, now, lambda session: (
+            MoveView.model_validate(move_json(answer_case_in(
+                session, ports.policies, case_no=case_no, uscc=_own(who), move=body.move, actor=who.actor,
+                reason=body.reason, amount=body.amount, now=now,
+            )))
+        )))
 
     @routes.post(
         "/cases/{case_no:path}/said-payments", status_code=201, response_model=SaidPaymentView,
-        dependencies=[Depends(may_answer)], responses={404: _MISSING, 409: _REFUSED},
+        dependencies=may_answer, responses={404: _MISSING, 409: _REFUSED},
     )
     def say_paid(case_no: str, body: SaidPaymentBody, request: Request, idempotency_key: Again = None) -> Response:
         """Say that a refund is paid, as the institution of the case. It moves nothing: paid is what the bank shows."""
-        who, now = _sayer(request), ports.clock.now()
-        with ports.database.write() as session:
-            check_sees_case(session, case_no, who)
-            return answer_of(made_once(
-                session, actor=who.actor, idempotency_key=idempotency_key, now=now,
-                asked=f"say paid {case_no}\n{body.model_dump_json()}",
-                do=lambda: told(case_no, lambda: SaidPaymentView.model_validate(said_payment_json(say_paid_in(
-                    session, case_no=case_no, uscc=_own(who), amount=body.amount, paid_on=body.paid_on,
-                    bank_ref=body.bank_ref, note=body.note, actor=who.actor, now=now,
-                )))),
-            ))
+        who, now = decider(request), ports.clock.now()
+        asked = f"say paid {case_no}\n{body.model_dump_json()}"
+        return answer_of(_said(ports, case_no, who, idempotency_key, asked, now, lambda session: (
+            SaidPaymentView.model_validate(said_payment_json(say_paid_in(
+                session, case_no=case_no, uscc=_own(who), amount=body.amount, paid_on=body.paid_on,
+                bank_ref=body.bank_ref, note=body.note, actor=who.actor, now=now,
+            )))
+        )))
 
     @routes.post(
-        "/cases/{case_no:path}/notes", status_code=201, response_model=NoteView, dependencies=[Depends(may_note)],
+        "/cases/{case_no:path}/notes", status_code=201, response_model=NoteView, dependencies=may_note,
         responses={404: _MISSING, 409: _REFUSED},
     )
     def note(case_no: str, body: NoteBody, request: Request, idempotency_key: Again = None) -> Response:
         """Write something down. What the institution writes it reads itself, and is marked as said by it."""
-        who, now = _sayer(request), ports.clock.now()
+        who, now = decider(request), ports.clock.now()
         role, audience = _said_by(who, body.audience)
-        with ports.database.write() as session:
-            check_sees_case(session, case_no, who)
-            return answer_of(made_once(
-                session, actor=who.actor, idempotency_key=idempotency_key, now=now,
-                asked=f"note {case_no}\n{body.model_dump_json()}",
-                do=lambda: told(case_no, lambda: NoteView.model_validate(note_json(note_case_in(
-                    session, case_no=case_no, text=body.text, actor=who.actor, role=role, audience=audience, now=now,
-                )))),
-            ))
+        asked = f"note {case_no}\n{body.model_dump_json()}"
+        return answer_of(_said(ports, case_no, who, idempotency_key, asked, now, lambda session: (
+            NoteView.model_validate(note_json(note_case_in(
+                session, case_no=case_no, text=body.text, actor=who.actor, role=role, audience=audience, now=now,
+            )))
+        )))
 
     @routes.post(
         "/cases/{case_no:path}/evidence", status_code=201, response_model=EvidenceView,
-        dependencies=[Depends(may_note)],
-        openapi_extra={"requestBody": {"required": True, "content": {
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
-        }}},
+        dependencies=may_note,
+        openapi_extra=FILE_BODY,
         responses={404: _MISSING, 409: _REFUSED, 413: {
             "description": "the document is too large", "content": {PROBLEM_JSON: {}}
         }},
@@ -153,56 +138,48 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
         case_no: str, asked: Annotated[AskedEvidence, Query()], request: Request, idempotency_key: Again = None
     ) -> Response:
         """Keep the document in the body with a case, named by its SHA-256."""
-        content = await _content(request)
-        kept = await run_in_threadpool(
-            _attached, ports, case_no, asked, content, who=_sayer(request), idempotency_key=idempotency_key,
-            now=ports.clock.now(),
+        content = await body_of(
+            request, bytes_max=EVIDENCE_BYTES_MAX,
+            too_large=f"a document is no larger than {EVIDENCE_BYTES_MAX // 2**20} MiB",
         )
-        return answer_of(kept)
+        who, now = decider(request), ports.clock.now()
+        role, audience = _said_by(who, asked.audience)
+
+        def attached() -> KeptAnswer:
+            digest = hashlib.sha256(content).hexdigest()
+            told = f"attach {case_no}\n{asked.model_dump_json()}\n{digest}"
+            return _said(ports, case_no, who, idempotency_key, told, now, lambda session: (
+                EvidenceView.model_validate(evidence_json(attach_evidence_in(
+                    session, case_no=case_no, content=content, filename=asked.filename, note=asked.note,
+                    actor=who.actor, role=role, audience=audience, now=now,
+                )))
+            ))
+
+        return answer_of(await run_in_threadpool(attached))
 
     return routes
 
 
-def _attached(
-    ports: WebPorts, case_no: str, asked: AskedEvidence, content: bytes, *, who: Key, idempotency_key: str | None,
-    now: datetime,
+def _said(
+    ports: WebPorts, case_no: str, who: Who, idempotency_key: str | None, asked: str, now: datetime,
+    do: Callable[[Session], BaseModel],
 ) -> KeptAnswer:
-    role, audience = _said_by(who, asked.audience)
-    digest = hashlib.sha256(content).hexdigest()
+    """Do it in a case that is theirs to see, once for one idempotency key."""
     with ports.database.write() as session:
         check_sees_case(session, case_no, who)
         return made_once(
-            session, actor=who.actor, idempotency_key=idempotency_key, now=now,
-            asked=f"attach {case_no}\n{asked.model_dump_json()}\n{digest}",
-            do=lambda: told(case_no, lambda: EvidenceView.model_validate(evidence_json(attach_evidence_in(
-                session, case_no=case_no, content=content, filename=asked.filename, note=asked.note, actor=who.actor,
-                role=role, audience=audience, now=now,
-            )))),
+            session, actor=who.actor, idempotency_key=idempotency_key, now=now, asked=asked,
+            do=lambda: told(case_no, lambda: do(session)),
         )
 
 
-async def _content(request: Request) -> bytes:
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > EVIDENCE_BYTES_MAX:
-            raise Problem(413, f"a document is no larger than {EVIDENCE_BYTES_MAX // 2**20} MiB")
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _sayer(request: Request) -> Key:
-    who: Key = request.state.sayer
-    return who
-
-
-def _own(who: Key) -> str:
+def _own(who: Who) -> str:
     """The institution of whoever answers. Nobody else has the permission to."""
     if who.uscc is None:
         raise Problem(403, "to answer is for the institution of the case")
     return who.uscc
 
 
-def _said_by(who: Key, asked: Audience) -> tuple[Role, Audience]:
+def _said_by(who: Who, asked: Audience) -> tuple[Role, Audience]:
     """On whose behalf, and who reads it: what the institution says it reads in any case."""
     return (Role.INSTITUTION, Audience.INSTITUTION) if who.visible.is_of_institution else (Role.STAFF, asked)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -19,15 +19,15 @@ from escrow_monitor.records.bank.kept_answers import KeptAnswer
 from escrow_monitor.records.contracts import case_book
 from escrow_monitor.records.database import Session
 from escrow_monitor.records.sorted_lists import CASES, begins
-from escrow_monitor.web.api.again import Again, answer_of, made_once
+from escrow_monitor.web.api.again import Again, answer_of, made_once, refusal
+from escrow_monitor.web.api.deciding import decider, decides
 from escrow_monitor.web.api.sorting import BY, District, sorted_page
 from escrow_monitor.web.api.taken import Body
 from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX, Asked, ListView
-from escrow_monitor.web.console.pages import refuse_foreign
-from escrow_monitor.web.guard import SCOPE_DECIDE, Guard, Key
+from escrow_monitor.web.guard import Guard
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
-from escrow_monitor.web.who import Asker
+from escrow_monitor.web.who import Asker, Who
 
 SECOND_MOVES = frozenset({Move.CONFIRM, Move.REJECT})
 """What the second pair of eyes says of a ruling."""
@@ -204,10 +204,6 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
     """The routes of this noun. Writes need a key with the scope `decide`; its name is who decides."""
     routes = APIRouter(tags=["cases"])
 
-    async def may_decide(request: Request) -> None:
-        refuse_foreign(request, ports.home_url)
-        request.state.decider = await guard.require(request, SCOPE_DECIDE)
-
     @routes.get("/cases")
     def cases(asked: Annotated[AskedCases, Query()], who: Asker) -> ListView[CaseView]:
         """Cases, with filters, in the order that was asked for."""
@@ -235,7 +231,7 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
         return ListView[MoveView](after=None, items=_detail(ports, case_no, who).moves)
 
     @routes.post(
-        "/cases/{case_no:path}/moves", status_code=201, response_model=MoveView, dependencies=[Depends(may_decide)],
+        "/cases/{case_no:path}/moves", status_code=201, response_model=MoveView, dependencies=decides(ports, guard),
         responses={
             404: {"description": "there is no such case"},
             409: {"description": "the case cannot be moved so, or the Idempotency-Key stands for another request"},
@@ -243,16 +239,15 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
     )
     def make_move(case_no: str, body: MoveBody, request: Request, idempotency_key: Again = None) -> Response:
         """Make a move. With an Idempotency-Key the same request makes it once, and is answered the same again."""
-        decider: Key = request.state.decider
-        actor, now = decider.actor, ports.clock.now()
+        who, now = decider(request), ports.clock.now()
         if body.move in SECOND_MOVES:
-            decider.check_confirms(what="case")
+            who.check_confirms(what="case")
         with ports.database.write() as session:
-            check_sees_case(session, case_no, decider)
+            check_sees_case(session, case_no, who)
             return answer_of(made_once(
-                session, actor=actor, idempotency_key=idempotency_key,
+                session, actor=who.actor, idempotency_key=idempotency_key,
                 asked=f"move {case_no}\n{body.model_dump_json()}", now=now,
-                do=lambda: _told(session, ports, case_no, body, actor, now),
+                do=lambda: _told(session, ports, case_no, body, who.actor, now),
             ))
 
     @routes.get("/cases/{case_no:path}")
@@ -263,7 +258,7 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
     return routes
 
 
-def _detail(ports: WebPorts, case_no: str, who: Key) -> CaseDetailView:
+def _detail(ports: WebPorts, case_no: str, who: Who) -> CaseDetailView:
     try:
         found = show_case(ports.database, ports.policies, case_no=case_no, now=ports.clock.now(), visible=who.visible)
     except CaseUnknown as error:
@@ -273,7 +268,7 @@ def _detail(ports: WebPorts, case_no: str, who: Key) -> CaseDetailView:
     return CaseDetailView.model_validate(found.as_json())
 
 
-def check_sees_case(session: Session, case_no: str, who: Key) -> None:
+def check_sees_case(session: Session, case_no: str, who: Who) -> None:
     """Raise Problem 404 for a case that is not there, or is not theirs to see, of which the log is told."""
     missing = Problem(404, f"there is no case {case_no[:40]!r}")
     found = case_book.case(session, case_no)
@@ -301,8 +296,7 @@ def told(case_no: str, do: Callable[[], BaseModel]) -> KeptAnswer:
         raise Problem(404, f"there is no case {case_no[:40]!r}") from error
     except MoveRefused as error:
         why = {"where": "move", "reason": error.reason.value, "zh": error.why_zh}
-        refused = Problem(409, str(error), errors=[why])
-        return KeptAnswer(status=409, body=bytes(refused.response().body).decode())
+        return refusal(Problem(409, str(error), errors=[why]))
     except UsageError as error:
         raise Problem(422, str(error)) from error
     except DatabaseError:

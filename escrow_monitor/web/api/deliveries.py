@@ -21,7 +21,7 @@ from escrow_monitor.records.alerts import deliveries
 from escrow_monitor.records.alerts.delivery_log import DeliveryState, LoggedDelivery, delivery_page, logged_delivery
 from escrow_monitor.records.bank.kept_answers import KeptAnswer
 from escrow_monitor.records.database import Session
-from escrow_monitor.web.api.again import Again, answer_of, made_once
+from escrow_monitor.web.api.again import Again, answer_of, made_once, refusal
 from escrow_monitor.web.api.deciding import decider, decides
 from escrow_monitor.web.api.taken import Body
 from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX, Asked, ListView, page_of
@@ -187,10 +187,9 @@ def _answer(
         except UnknownDelivery as error:
             raise Problem(404, str(error)) from error
         except NotGivenUp as error:
-            problem = Problem(409, str(error), errors=[
+            return refusal(Problem(409, str(error), errors=[
                 {"where": "delivery", "reason": "not_given_up", "zh": "该条未被放弃，无须重发"}
-            ])
-            return KeptAnswer(status=409, body=bytes(problem.response().body).decode())
+            ]))
         except UsageError as error:
             raise Problem(422, str(error)) from error
         return KeptAnswer(

@@ -21,8 +21,9 @@ from escrow_monitor.actions.import_files import Imported, import_file
 from escrow_monitor.actions.import_kinds import KINDS
 from escrow_monitor.errors import UsageError
 from escrow_monitor.records.bank.kept_answers import KeptAnswer
-from escrow_monitor.web.api.again import Again, answer_of, kept_once
+from escrow_monitor.web.api.again import Again, answer_of, kept_once, refusal
 from escrow_monitor.web.api.deciding import decider, decides
+from escrow_monitor.web.api.taken import FILE_BODY
 from escrow_monitor.web.api.views import ListView
 from escrow_monitor.web.api.works import (
     AskedWorks,
@@ -126,9 +127,7 @@ def _loads(routes: APIRouter, noun: LongNoun[Imported, ImportView], guard: Guard
     @routes.post(
         "/imports/{kind}", response_model=ImportedView,
         dependencies=decides(ports, guard, SCOPE_IMPORT, whole="a file"),
-        openapi_extra={"requestBody": {"required": True, "content": {
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
-        }}},
+        openapi_extra=FILE_BODY,
         responses={
             202: {"model": ImportView, "description": "it is being loaded: follow it at `Location`"},
             **{status: {"description": what, "content": {PROBLEM_JSON: {}}} for status, what in (
@@ -242,7 +241,7 @@ def _loaded(
     except UsageError as error:
         raise Problem(400, str(error)) from error
     if done.bad and not done.kept and not done.dry_run:
-        return KeptAnswer(status=422, body=bytes(_refused(done).response().body).decode())
+        return refusal(_refused(done))
     return KeptAnswer(status=200, body=ImportedView.model_validate(done.as_json()).model_dump_json())
 
 

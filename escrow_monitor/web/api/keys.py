@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
@@ -16,15 +16,15 @@ from escrow_monitor.records.database import Session
 from escrow_monitor.records.people import keys
 from escrow_monitor.records.people.keys import KeyInfo
 from escrow_monitor.web.api.again import Again
+from escrow_monitor.web.api.deciding import decider, decides
 from escrow_monitor.web.api.taken import Body
 from escrow_monitor.web.api.users import MISSING, REFUSED, answered, said
 from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX, Asked, ListView, page_of
-from escrow_monitor.web.console.pages import refuse_foreign
-from escrow_monitor.web.console.users import by_of
 from escrow_monitor.web.feeds import parse_feed_filter
 from escrow_monitor.web.guard import SCOPE_ADMIN, Guard
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
+from escrow_monitor.web.who import by_of
 
 DAYS_MAX = 3650
 SCOPES_MAX = 10
@@ -74,13 +74,7 @@ class MadeKeyView(BaseModel):
 
 def router(ports: WebPorts, guard: Guard) -> APIRouter:
     """The routes of this noun, all for the scope `admin`. Who is limited looks after the keys of their people."""
-
-    async def may_administer(request: Request) -> None:
-        if request.method != "GET":
-            refuse_foreign(request, ports.home_url)
-        request.state.administrator = await guard.require(request, SCOPE_ADMIN)
-
-    routes = APIRouter(tags=["keys"], prefix="/keys", dependencies=[Depends(may_administer)])
+    routes = APIRouter(tags=["keys"], prefix="/keys", dependencies=decides(ports, guard, SCOPE_ADMIN))
     _reads(routes, ports)
     _writes(routes, ports, guard)
     return routes
@@ -90,7 +84,7 @@ def _reads(routes: APIRouter, ports: WebPorts) -> None:
     @routes.get("")
     def list_(asked: Annotated[AskedKeys, Query()], request: Request) -> ListView[KeyView]:
         """Keys by id, with filters."""
-        by, now = by_of(request.state.administrator), ports.clock.now()
+        by, now = by_of(decider(request)), ports.clock.now()
         with ports.database.read() as session:
             found = [
                 one for one in keys.known(session)
@@ -104,7 +98,7 @@ def _reads(routes: APIRouter, ports: WebPorts) -> None:
     def show(key_id: str, request: Request) -> KeyView:
         """One key, its scopes and until when it opens."""
         with ports.database.read() as session:
-            found = said(lambda: known_key(session, key_id, by_of(request.state.administrator)))
+            found = said(lambda: known_key(session, key_id, by_of(decider(request))))
         return _view(found, ports.clock.now())
 
 

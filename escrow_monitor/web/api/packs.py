@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from alerts.feeds.item import Lang
+from escrow_monitor.web.api.deciding import decides
 from escrow_monitor.web.guard import SCOPE_AUDIT, Guard
 from escrow_monitor.web.handed_out import OneAtATime
 from escrow_monitor.web.packs import ZIP_TYPE, taken_pack
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import PROBLEM_JSON
+from escrow_monitor.web.who import Asker
 
 
 class AskedPack(BaseModel):
@@ -35,18 +37,15 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
     routes = APIRouter(tags=["packs"])
     one = OneAtATime("pack")
 
-    async def may_take(request: Request) -> None:
-        request.state.taker = await guard.require(request, SCOPE_AUDIT)
-
     @routes.get(
-        "/institutions/{uscc}/pack", response_class=ZipFile, dependencies=[Depends(may_take)],
+        "/institutions/{uscc}/pack", response_class=ZipFile, dependencies=decides(ports, guard, SCOPE_AUDIT),
         responses={
             200: {"content": {ZIP_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
             503: {"description": "another pack is being made", "content": {PROBLEM_JSON: {}}},
         },
     )
-    async def pack(uscc: str, asked: Annotated[AskedPack, Query()], request: Request) -> Response:
+    async def pack(uscc: str, asked: Annotated[AskedPack, Query()], who: Asker) -> Response:
         """The resolution pack of an institution as it is recorded now; that it was taken is in the audit record."""
-        return await taken_pack(ports, one, request.state.taker, uscc=uscc, lang=asked.lang)
+        return await taken_pack(ports, one, who, uscc=uscc, lang=asked.lang)
 
     return routes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from starlette.background import BackgroundTask
 from starlette.responses import Response
@@ -24,10 +24,10 @@ from escrow_monitor.records.reconciliation.reconciliations import (
     newest,
 )
 from escrow_monitor.web.api.again import Again, made_once
+from escrow_monitor.web.api.deciding import decider, decides
 from escrow_monitor.web.api.taken import Body, Day, Flag
 from escrow_monitor.web.api.views import Asked, ListView, page_of
-from escrow_monitor.web.console.pages import refuse_foreign
-from escrow_monitor.web.guard import SCOPE_DECIDE, Guard, Key
+from escrow_monitor.web.guard import Guard
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import Problem
 from escrow_monitor.web.who import Asker
@@ -102,25 +102,20 @@ def router(ports: WebPorts, guard: Guard) -> APIRouter:
     """The routes of this noun. To start one needs a key with the scope `decide`; its name is who asked."""
     routes = APIRouter(tags=["reconciliations"])
 
-    async def may_decide(request: Request) -> None:
-        refuse_foreign(request, ports.home_url)
-        request.state.decider = await guard.require(request, SCOPE_DECIDE)
-
     @routes.post(
-        "/reconciliations", status_code=202, response_model=RequestView, dependencies=[Depends(may_decide)],
+        "/reconciliations", status_code=202, response_model=RequestView, dependencies=decides(ports, guard),
         responses={404: {"description": "there is no such institution"}},
     )
     def start(wanted: AskedReconciliationView, request: Request, idempotency_key: Again = None) -> Response:
         """Start a reconciliation; follow it at `Location`."""
-        decider: Key = request.state.decider
-        actor = decider.actor
+        who = decider(request)
         if wanted.uscc is None:
-            decider.check_sees_everything(what="a reconciliation without `uscc`")
+            who.check_sees_everything(what="a reconciliation without `uscc`")
         with ports.database.write() as session:
             if wanted.uscc is not None:
                 missing = Problem(404, f"there is no institution {wanted.uscc[:40]!r}: see institutions list")
-                decider.check_sees(session, wanted.uscc, missing, what="institution")
-            kept = _kept(session, wanted, actor=actor, idempotency_key=idempotency_key, now=ports.clock.now())
+                who.check_sees(session, wanted.uscc, missing, what="institution")
+            kept = _kept(session, wanted, actor=who.actor, idempotency_key=idempotency_key, now=ports.clock.now())
         found = RequestView.model_validate_json(kept.body)
         return Response(
             kept.body, kept.status, {"Location": f"{PATH}/{found.id}", "Cache-Control": "no-store"},

@@ -18,7 +18,7 @@ from escrow_monitor.errors import UsageError
 from escrow_monitor.records.alerts.silences import KeptSilence, silence, silences
 from escrow_monitor.records.bank.kept_answers import KeptAnswer
 from escrow_monitor.records.database import Session
-from escrow_monitor.web.api.again import Again, answer_of, made_once
+from escrow_monitor.web.api.again import Again, answer_of, made_once, refusal
 from escrow_monitor.web.api.deciding import decider, decides
 from escrow_monitor.web.api.taken import Body, Flag, Instant
 from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX, Asked, ListView, page_of
@@ -240,10 +240,8 @@ def _answer(
             raise Problem(404, str(error)) from error
         except SilenceRefused as error:
             words = WORDS[error.reason]
-            problem = Problem(
-                409, words["en"], errors=[{"where": "silence", "reason": error.reason.value, "zh": words["zh"]}]
-            )
-            return KeptAnswer(status=409, body=bytes(problem.response().body).decode())
+            why = {"where": "silence", "reason": error.reason.value, "zh": words["zh"]}
+            return refusal(Problem(409, words["en"], errors=[why]))
         except UsageError as error:
             raise Problem(422, str(error)) from error
 

@@ -27,10 +27,10 @@ from escrow_monitor.records.database import Session
 from escrow_monitor.records.sorted_lists import begins
 from escrow_monitor.records.statement_lists import COVERAGE, STATEMENT_FILES, refused_for
 from escrow_monitor.rounds.statement_file import FileLoaded, load_file
-from escrow_monitor.web.api.again import Again, answer_of, kept_once
+from escrow_monitor.web.api.again import Again, answer_of, kept_once, refusal
 from escrow_monitor.web.api.deciding import decider, decides
 from escrow_monitor.web.api.sorting import BY, District, sorted_page
-from escrow_monitor.web.api.taken import Day
+from escrow_monitor.web.api.taken import FILE_BODY, Day, body_of
 from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX, Asked, ListView, money_text
 from escrow_monitor.web.guard import SCOPE_IMPORT, SCOPE_OPERATIONS, Guard
 from escrow_monitor.web.ports import WebPorts
@@ -242,9 +242,7 @@ def _files(routes: APIRouter, ports: WebPorts, guard: Guard) -> None:
     @routes.post(
         "/statements", response_model=LoadedView,
         dependencies=decides(ports, guard, SCOPE_IMPORT, whole="a statement file"),
-        openapi_extra={"requestBody": {"required": True, "content": {
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
-        }}},
+        openapi_extra=FILE_BODY,
         responses={
             413: {"description": "the file is too large", "content": {PROBLEM_JSON: {}}},
             422: {"description": "the file was refused, or a parameter is wrong", "content": {PROBLEM_JSON: {}}},
@@ -254,7 +252,10 @@ def _files(routes: APIRouter, ports: WebPorts, guard: Guard) -> None:
         asked: Annotated[AskedLoad, Query()], request: Request, idempotency_key: Again = None
     ) -> Response:
         """Load the statement file in the body, whole or not at all; why it was refused stands in a 422."""
-        content = await _taken(request)
+        content = await body_of(
+            request, bytes_max=FILE_BYTES_MAX,
+            too_large=f"a statement file is no larger than {FILE_BYTES_MAX // 2**20} MB",
+        )
         who = decider(request)
 
         def do() -> KeptAnswer:
@@ -308,9 +309,11 @@ def _books(routes: APIRouter, ports: WebPorts) -> None:
             found = stored_entries(
                 session, account_no, days_from=asked.from_, days_to=asked.to, limit=asked.limit + 1, after=after
             )
-            links = entry_links(session, account_no, days_from=asked.from_, days_to=asked.to)
-            unclear = unclear_reversals(session, account_no)
-        shown = found[:asked.limit]
+            shown = found[:asked.limit]
+            days = [key[1] for key, _ in shown]
+            links = entry_links(session, account_no, days_from=min(days), days_to=max(days)) if days else {}
+            is_asked = any(one.reversal for _, one in shown)
+            unclear = unclear_reversals(session, account_no) if is_asked else set[EntryKey]()
         return ListView[EntryView](
             items=[
                 entry_view(key, one, links.get(key), is_unclear=key in unclear) for key, one in shown
@@ -340,16 +343,6 @@ def _unknown(account_no: str) -> Problem:
     return Problem(404, f"no account {account_no[:40]!r} is registered")
 
 
-async def _taken(request: Request) -> bytes:
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > FILE_BYTES_MAX:
-            raise Problem(413, f"a statement file is no larger than {FILE_BYTES_MAX // 2**20} MB")
-        parts.append(part)
-    return b"".join(parts)
-
-
 def _loaded(ports: WebPorts, asked: AskedLoad, content: bytes, who: Who) -> KeptAnswer:
     try:
         done = load_file(
@@ -361,7 +354,7 @@ def _loaded(ports: WebPorts, asked: AskedLoad, content: bytes, who: Who) -> Kept
     except UsageError as error:
         raise Problem(422, f"query.format: {error}") from error
     if done.refusals:
-        return KeptAnswer(status=422, body=bytes(_refused(done).response().body).decode())
+        return refusal(_refused(done))
     return KeptAnswer(status=200, body=LoadedView.model_validate(done.as_json()).model_dump_json())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Annotated, Any
 
-from fastapi import HTTPException
+from fastapi import HTTPException, Request
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Strict, model_validator
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,6 +19,10 @@ FILES = ("/api/v1/imports/", "/api/v1/statements")
 BODY_BYTES_MAX = 1024 * 1024
 DEPTH_MAX = 8
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+FILE_BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {
+    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
+}}}
+"""What the document says of a route that takes a file."""
 
 
 class TakenOnly:
@@ -66,6 +70,17 @@ def _is_json(content_type: str) -> bool:
 
 def _too_large() -> Problem:
     return Problem(413, f"a request body is no larger than {BODY_BYTES_MAX // 1024} KB")
+
+
+async def body_of(request: Request, *, bytes_max: int, too_large: str) -> bytes:
+    """The body of a request, whole. Raises Problem 413, which says `too_large`, as soon as it is."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > bytes_max:
+            raise Problem(413, too_large)
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _counted(receive: Receive) -> Receive:

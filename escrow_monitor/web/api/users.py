@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 import orjson
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
@@ -22,17 +22,17 @@ from escrow_monitor.logs import log
 from escrow_monitor.records.bank.kept_answers import KeptAnswer
 from escrow_monitor.records.database import Session
 from escrow_monitor.records.people import identities, sessions, users
+from escrow_monitor.records.people.identities import Identity
 from escrow_monitor.records.people.sessions import SessionInfo
 from escrow_monitor.records.people.users import NO_PASSWORD, User
 from escrow_monitor.web.api.again import Again, answer_of, made_once
+from escrow_monitor.web.api.deciding import decider, decides
 from escrow_monitor.web.api.taken import Body, Flag
 from escrow_monitor.web.api.views import TEXT_CHARACTERS_MAX, Asked, ListView, page_of
-from escrow_monitor.web.console.pages import refuse_foreign
-from escrow_monitor.web.console.users import by_of
 from escrow_monitor.web.guard import SCOPE_ADMIN, Guard
 from escrow_monitor.web.ports import WebPorts
 from escrow_monitor.web.problems import PROBLEM_JSON, Problem
-from escrow_monitor.web.who import Who
+from escrow_monitor.web.who import by_of
 
 MISSING: dict[int | str, dict[str, Any]] = {
     404: {"description": "there is no such thing, or it is not yours to look after", "content": {PROBLEM_JSON: {}}},
@@ -140,13 +140,7 @@ class SessionsView(BaseModel):
 
 def router(ports: WebPorts, guard: Guard) -> APIRouter:
     """The routes of this noun, all for the scope `admin`. Who is limited looks after those alone who see no more."""
-
-    async def may_administer(request: Request) -> None:
-        if request.method != "GET":
-            refuse_foreign(request, ports.home_url)
-        request.state.administrator = await guard.require(request, SCOPE_ADMIN)
-
-    routes = APIRouter(tags=["users"], prefix="/users", dependencies=[Depends(may_administer)])
+    routes = APIRouter(tags=["users"], prefix="/users", dependencies=decides(ports, guard, SCOPE_ADMIN))
     _reads(routes, ports)
     _makes(routes, ports)
     _changes(routes, ports, guard)
@@ -157,13 +151,13 @@ def _reads(routes: APIRouter, ports: WebPorts) -> None:
     @routes.get("")
     def list_(asked: Annotated[AskedUsers, Query()], request: Request) -> ListView[UserView]:
         """People by name, with filters."""
-        administrator: Who = request.state.administrator
         with ports.database.read() as session:
             found = users.page(
-                session, administrator.visible, after=asked.after, limit=asked.limit + 1, role=asked.role,
+                session, decider(request).visible, after=asked.after, limit=asked.limit + 1, role=asked.role,
                 is_open=asked.open,
             )
-            views = [_view(session, one) for one in found]
+            theirs = identities.of_users(session, [one.name for one in found])
+        views = [_shown(one, theirs.get(one.name, ())) for one in found]
         return page_of(views, [view.name for view in views], asked.limit)
 
     @routes.get("/{name}", responses=MISSING)
@@ -266,7 +260,7 @@ def answered(
 
     `once` is what is secret: it stands in the answer of the time that it was done, and not in the answer that is kept.
     """
-    by, at = by_of(request.state.administrator), now or ports.people_now()
+    by, at = by_of(decider(request)), now or ports.people_now()
     is_new = False
 
     def told(session: Session) -> KeptAnswer:
@@ -307,17 +301,21 @@ def _forgotten(guard: Guard, answer: Response) -> Response:
 
 
 def _known(session: Session, name: str, request: Request) -> User:
-    return said(lambda: actions.known_user(session, name, by_of(request.state.administrator)))
+    return said(lambda: actions.known_user(session, name, by_of(decider(request))))
 
 
 def _view(session: Session, user: User) -> UserView:
+    return _shown(user, identities.of_user(session, user.name))
+
+
+def _shown(user: User, theirs: Sequence[Identity]) -> UserView:
     return UserView(
         name=user.name, display_name=user.display_name, role=user.role,
         districts=None if user.districts is None else list(user.districts), uscc=user.uscc, open=user.is_open,
         created_at=user.created_at, password_set_at=user.password_set_at if user.has_password else None,
         disabled_at=user.disabled_at, identities=[
             IdentityView(issuer=one.issuer, subject=one.subject, linked_at=one.linked_at)
-            for one in identities.of_user(session, user.name)
+            for one in theirs
         ],
     )
 

@@ -29,11 +29,11 @@ from escrow_monitor.web.console.account import Told
 from escrow_monitor.web.console.forms import FormRefused, Sent, done_once, once_token, see_other, sent
 from escrow_monitor.web.console.gate import Gate
 from escrow_monitor.web.console.subscriptions import LASTS_DAYS
-from escrow_monitor.web.console.users import by_of, told_of
+from escrow_monitor.web.console.users import told_of
 from escrow_monitor.web.console.words import Words
 from escrow_monitor.web.guard import SCOPE_ADMIN, Guard
 from escrow_monitor.web.ports import WebPorts
-from escrow_monitor.web.who import Who
+from escrow_monitor.web.who import Who, by_of
 
 _SCOPES = tuple(SCOPES)
 _DONE = {"revoked": "key_revoked", "shown": "key_shown_before"}

@@ -17,10 +17,9 @@ from escrow_monitor.domain.permissions import Permission
 from escrow_monitor.web.console.assets import NAMES, asset, asset_hash, static
 from escrow_monitor.web.console.told import Told
 from escrow_monitor.web.console.words import Words
-from escrow_monitor.web.csrf import refuse_foreign
 from escrow_monitor.web.who import Who
 
-__all__ = ["at_zone", "lang_of", "page", "refuse_foreign", "routes", "static_version"]
+__all__ = ["at_zone", "lang_of", "page", "routes", "static_version"]
 
 LANGUAGE_COOKIE = "escrow_lang"
 LANGUAGE_SECONDS = 365 * 24 * 3600

@@ -33,7 +33,7 @@ from escrow_monitor.web.console.gate import Gate
 from escrow_monitor.web.console.words import Words
 from escrow_monitor.web.guard import SCOPE_ADMIN, Guard
 from escrow_monitor.web.ports import WebPorts
-from escrow_monitor.web.who import Who
+from escrow_monitor.web.who import Who, by_of
 
 SHOWN = 100
 ROLES = tuple(UserRole)
@@ -83,11 +83,6 @@ def routes(guard: Guard, ports: WebPorts) -> list[BaseRoute]:
         Route("/users/{name}", gate.page(one), methods=["GET"]),
         Route("/users/{name}", sent(guard, ports, SCOPE_ADMIN, change), methods=["POST"]),
     ]
-
-
-def by_of(who: Who) -> By:
-    """Who administers: they look after what they see themselves, and not after their own account."""
-    return By(actor=who.actor, reach=who.visible, own=who.name if who.kind == "user" else who.owner)
 
 
 def user_view(session: Session, name: str, by: By, *, now: datetime) -> UserView:
