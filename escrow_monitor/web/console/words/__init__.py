@@ -96,6 +96,10 @@ _WORDS: Mapping[str, Mapping[Lang, str]] = {
     "no_institution": {"zh": "未登记所属机构", "en": "no institution registered"},
     # banks
     "banks": {"zh": "银行", "en": "Banks"},
+    "banks_counted": {
+        "zh": "银行一栏最多晚 20 秒；账户分布和预警随时是最新的。",
+        "en": "What is said of banks may be 20 seconds old; how accounts stand and alerts are always the newest.",
+    },
     "silent_banks": {"zh": "没有回音的银行", "en": "Silent banks"},
     "banks_fine": {"zh": "问过的银行都已答复。", "en": "Every bank that was asked answers."},
     "banks_none": {"zh": "还没有向任何银行查询过。", "en": "No bank was asked yet."},
