@@ -38,7 +38,7 @@ from escrow_monitor.cli.frame import Frame
 from escrow_monitor.cli.output import speak
 from escrow_monitor.errors import EscrowMonitorError
 
-WRONG, USAGE, OUTSIDE = 1, 2, 3
+WRONG, USAGE, OUTSIDE, STOPPED = 1, 2, 3, 130
 
 app = typer.Typer(
     name="escrow-monitor",
@@ -79,16 +79,14 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; an error is one plain sentence on stderr."""
     debug = "--debug" in arguments
     try:
-        code = app(arguments, prog_name="escrow-monitor", standalone_mode=False)
-        # What is still held back goes out here, where it is known what it means that nobody reads it.
-        sys.stdout.flush()
+        return _ended(app(arguments, prog_name="escrow-monitor", standalone_mode=False))
     except typer.TyperException as error:
         # Typer carries its own copy of click: only its public base class is the one that it raises.
         sys.stderr.write(_wrong_usage(error))
         return USAGE
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("stopped\n")
-        return 130
+        return STOPPED
     except BrokenPipeError:
         return _nobody_reads()
     except SystemExit as error:
@@ -107,6 +105,14 @@ def run(arguments: list[str]) -> int:
         where = f" {error.filename}" if error.filename else ""
         sys.stderr.write(f"escrow-monitor:{where}: {error.strerror or error}\n")
         return OUTSIDE
+
+
+def _ended(code: object) -> int:
+    # What is still held back goes out here, where it is known what it means that nobody reads it.
+    sys.stdout.flush()
+    if code == STOPPED:
+        # Typer makes a code of the key that stops a command.
+        sys.stderr.write("stopped\n")
     return code if isinstance(code, int) else 0
 
 

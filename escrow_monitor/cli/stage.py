@@ -40,6 +40,7 @@ KEY_DAYS = 30
 SCENE_NAME = "demo.json"
 PEOPLE = {"demo": UserRole.ADMIN, "second": UserRole.REGULATOR}
 """Who may sign in to the demo, with one password: two, for what needs a second pair of eyes."""
+POLICIES = "policies"
 DIALECTS = {"fuxi": "json_bank", "shuanghe": "xml_bank"}
 """The banks of the demo that speak an interface of their own, connected by configuration alone."""
 
@@ -65,6 +66,7 @@ class Stage:
             config.write_text(self._configuration(banks, clock), encoding="utf-8")
             statements = self.folder / "statements"
             statements.mkdir(exist_ok=True)
+            (self.folder / POLICIES).mkdir(exist_ok=True)
             with assembled(load_settings(config, {}), clock=clock) as app:
                 app.database.upgrade()
                 with app.database.write() as session:
@@ -144,6 +146,7 @@ class Stage:
             "",
             "[policies]",
             "examples = true  # invented amounts, for this demonstration only",
+            f'folders = ["{POLICIES}"]  # packs of your own: proposed on the pages by one person, confirmed by another',
             "",
             "[web]",
             f"port = {self.port or free_port()}",

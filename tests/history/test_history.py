@@ -74,7 +74,7 @@ def test_a_history_keeps_every_law(request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("backend", "place"), [
-    ("sqlite", 0), ("sqlite", 1), ("sqlite", 2), ("postgresql", 0),
+    ("sqlite", 0), ("sqlite", 1), ("postgresql", 0),
 ], indirect=["backend"])
 def test_long_histories_keep_every_law(backend: str, place: int, request: pytest.FixtureRequest) -> None:
     seed, steps = SEED + 1 + place, STEPS or (STEPS_LONG if backend == "sqlite" else STEPS_SHORT)

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,24 @@ def served(app: FastAPI, port: int = 0) -> Iterator[str]:
     finally:
         server.force_exit = server.should_exit = True
         thread.join(10)
+
+
+def until(page: Page, expression: str, *, seconds: float = 30.0) -> None:
+    """Wait until this holds in the page, asked from outside: within it the page's own policy lets nothing be evaluated.
+    """
+    from playwright.sync_api import Error
+
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if page.evaluate(expression):
+                return
+        except Error as error:
+            # The page is just going elsewhere.
+            if "context" not in str(error):
+                raise
+        assert time.monotonic() < deadline, f"it did not come to hold: {expression}"
+        page.wait_for_timeout(50)
 
 
 @contextmanager

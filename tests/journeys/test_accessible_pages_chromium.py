@@ -23,6 +23,7 @@ TEXTS = ("晨光艺术培训学校 Chenguang Art School", "远航英语")
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 DESK, PHONE = {"width": 1366, "height": 768}, {"width": 390, "height": 844}
 FIRST_LOAD_BYTES_MAX = 1_500_000
+STYLE_BYTES_MIN = 40_000
 RUN = """async (tags) => {
   const found = await axe.run(document, { runOnly: { type: "tag", values: tags }, resultTypes: ["violations"] });
   return found.violations.map((one) => one.id + ": " + one.nodes.slice(0, 4).map((node) => node.html.slice(0, 160)
@@ -36,7 +37,7 @@ NEWER = {
     "lookbehind, of 2023 in Safari": r"\(\?<[=!]",
 }
 """What is newer than ES2020, the newest that a vendored library asks for (htmx 2 has one `??`): browsers of 2020."""
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("accessible")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -199,21 +200,28 @@ def test_on_paper_no_page_has_its_head_and_nothing_folded_is_lost(
 def test_no_page_loads_more_than_is_allowed_the_first_time(
     browser: Browser, address: str, filled: Filled, paths: list[str],
 ) -> None:
-    for path in paths:
-        with opened(browser, address, filled, viewport=DESK) as page:
-            session = page.context.new_cdp_session(page)
-            session.send("Network.enable")
-            received: dict[str, float] = {}
-            names: dict[str, str] = {}
-            session.on("Network.requestWillBeSent", lambda event, names=names: names.update(
-                {event["requestId"]: event["request"]["url"]}
-            ))
-            session.on("Network.loadingFinished", lambda event, received=received: received.update(
-                {event["requestId"]: event["encodedDataLength"]}
-            ))
+    received: dict[str, float] = {}
+    names: dict[str, str] = {}
+    with opened(browser, address, filled, viewport=DESK) as page:
+        session = page.context.new_cdp_session(page)
+        session.send("Network.enable")
+        # So that every time is the first.
+        session.send("Network.setCacheDisabled", {"cacheDisabled": True})
+        session.on("Network.requestWillBeSent", lambda event: names.update(
+            {event["requestId"]: event["request"]["url"]}
+        ))
+        session.on("Network.loadingFinished", lambda event: received.update(
+            {event["requestId"]: event["encodedDataLength"]}
+        ))
+        for path in paths:
+            page.goto("about:blank")
+            received.clear()
+            names.clear()
             page.goto(address + path)
             page.wait_for_load_state()
             assert 1_000 < sum(received.values()) < FIRST_LOAD_BYTES_MAX, path
+            if page.locator("link[href*='console.css']").count():
+                assert sum(received.values()) > STYLE_BYTES_MIN, f"{path}: something was kept from the page before"
             if not page.locator("#chart").count():
                 assert not [url for url in names.values() if "echarts" in url], path
 

@@ -92,7 +92,7 @@ def test_a_configuration_that_is_wrong_is_refused_with_what_to_do(
     tmp_path: Path, text: str, words: Sequence[str]
 ) -> None:
     (tmp_path / "wrong.toml").write_text(text, encoding="utf-8")
-    sentence = run("--config", "wrong.toml", "config", "check", at=tmp_path).refusal(2, *words)
+    sentence = here("--config", "wrong.toml", "config", "check", at=tmp_path).refusal(2, *words)
     assert "geheim" not in sentence
     assert not list(tmp_path.glob("*.db"))
 
@@ -135,7 +135,7 @@ def test_a_command_that_is_wrong_is_refused_with_what_to_do(
 ) -> None:
     (tmp_path / "wrong.toml").write_text("")
     here("db", "upgrade", at=tmp_path).must(0)
-    run(*words, at=tmp_path).refusal(2, *said)
+    here(*words, at=tmp_path).refusal(2, *said)
 
 
 # Policies
@@ -157,7 +157,7 @@ def test_a_policy_pack_that_is_wrong_is_refused_with_the_nearest_name(
     tmp_path: Path, old: str, new: str, words: Sequence[str]
 ) -> None:
     (tmp_path / "local.toml").write_text(PACK.replace(old, new, 1), encoding="utf-8")
-    run("policy", "check", "local.toml", at=tmp_path).refusal(2, "local.toml", *words)
+    here("policy", "check", "local.toml", at=tmp_path).refusal(2, "local.toml", *words)
 
 
 # Statement files
@@ -197,7 +197,7 @@ def test_a_file_that_cannot_be_trusted_is_refused_whole_with_place_and_reason(
 ) -> None:
     (registered / name).write_text(content, encoding="utf-8")
     before = facts(registered / "escrow.db")
-    said = run("--lang", "en", "statements", "load", *options, name, at=registered).must(1)
+    said = here("--lang", "en", "statements", "load", *options, name, at=registered).must(1)
     assert said.out == ""
     first, *sentences = said.err.splitlines()
     assert first == f"{name}: refused"
@@ -213,7 +213,7 @@ def test_a_file_that_cannot_be_trusted_is_refused_whole_with_place_and_reason(
 def test_one_refused_file_keeps_no_other_out(registered: Path) -> None:
     (registered / "next.sta").write_text(chained(), encoding="utf-8")
     (registered / "torn.sta").write_text(MT940.replace("70,00", "70,02"), encoding="utf-8")
-    said = run("statements", "load", "--json", "torn.sta", "next.sta", at=registered).must(1)
+    said = here("statements", "load", "--json", "torn.sta", "next.sta", at=registered).must(1)
     torn, good = said.json()
     assert (torn["loaded"], torn["refusals"][0]["reason"], good["loaded"]) == (False, "does_not_tie", True)
 

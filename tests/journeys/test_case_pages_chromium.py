@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from journey_browser import served, visitor
+from journey_browser import served, until, visitor
 
 from escrow_monitor.actions.import_files import import_file
 from escrow_monitor.domain.matching import BankLine, Expected, ExpectedKind
@@ -106,7 +106,7 @@ class Town:
             ], now=NOW).faults
 
     def _open_items(self) -> None:
-        """Two lines that fit in more than one way, and one that differs from what was expected."""
+        """Two lines that fit in more than one way, one that differs from what was expected, one that is only alike."""
         day = ON - timedelta(days=3)
         with self.database.write() as session:
             record_items(session, lines=[
@@ -114,13 +114,16 @@ class Town:
                     line_id=f"entry:{self.account_no}/{day}/Q{n}", uscc=self.uscc, account_no=self.account_no, on=day,
                     amount_fen=fen, reference=reference, text=text,
                 ) for n, fen, reference, text in (
-                    (1, 2_803_17, None, "转账"), (2, 2_803_17, None, "课费"), (3, 1_507_00, "HT-Q-911", "学费")
+                    (1, 2_803_17, None, "转账"), (2, 2_803_17, None, "课费"), (3, 1_507_00, "HT-Q-911", "学费"),
+                    (4, 4_404_04, None, "合同 HT-2026-00817 学费"),
                 )
             ], expected=[
                 Expected(
                     expected_id=f"charge:JF-Q{n}", kind=ExpectedKind.CHARGE, uscc=self.uscc,
                     on=day - timedelta(days=1), amount_fen=fen, reference=reference,
-                ) for n, fen, reference in ((1, 2_803_17, None), (2, 2_803_17, None), (3, 1_607_00, "HT-Q-911"))
+                ) for n, fen, reference in (
+                    (1, 2_803_17, None), (2, 2_803_17, None), (3, 1_607_00, "HT-Q-911"), (4, 4_400_00, "HT-2026-00187")
+                )
             ], now=NOW)
             match_institutions(session, MATCH_POLICY, [self.uscc], now=NOW)
 
@@ -260,14 +263,33 @@ def test_items_are_settled_and_undone_without_a_mouse(browser: Browser, address:
         # The next stands where the last was, with the reason that was given: one key settles it.
         assert page.evaluate("document.activeElement.dataset.card") == "settle"
         keys.press("Enter")
-        page.wait_for_function(f"document.querySelectorAll('[data-card=settle]').length === {count - 2}")
+        until(page, f"document.querySelectorAll('[data-card=settle]').length === {count - 2}")
         assert town.matched("Q2") == ("charge:JF-Q1",)
         keys.press("u")
-        page.wait_for_function("document.activeElement.name === 'reason'")
+        until(page, "document.activeElement.name === 'reason'")
         keys.type("认错了")
         keys.press("Enter")
         page.get_by_text("已撤销配对").wait_for()
         assert town.matched("Q2") == ()
+
+
+def test_what_is_only_alike_is_proposed_and_settled_by_keyboard(browser: Browser, address: str, town: Town) -> None:
+    with visitor(browser, address, town.tokens["li"], lang="en") as page:
+        page.goto(f"{address}/reconcile/{town.uscc}")
+        keys = page.keyboard
+        page.locator("#keys").wait_for(state="visible")
+        for _ in range(page.locator("[data-card=settle]").count()):
+            keys.press("ArrowDown")
+            if "4,404.04" in page.evaluate("document.activeElement.getAttribute('aria-label')"):
+                break
+        proposed = page.locator("[data-card=settle]:focus .option").first.inner_text()
+        assert "% of the reference" in proposed
+        assert "4.04" in proposed
+        keys.press("Enter")
+        keys.type("two digits changed places, 4.04 are a fee")
+        keys.press("Enter")
+        page.locator("[data-made]").wait_for()
+        assert town.matched("Q4") == ("charge:JF-Q4",)
 
 
 def test_the_same_goes_with_a_mouse_and_without_scripts(browser: Browser, address: str, town: Town) -> None:

@@ -214,7 +214,7 @@ def test_a_change_of_law_gives_the_right_floor_on_each_side_of_its_date(copy: Pa
 
     config = copy / "escrow-monitor.toml"
     text = config.read_text(encoding="utf-8")
-    config.write_text(re.sub(r"\[policies\]\n", '[policies]\nfolders = ["packs"]\n', text), encoding="utf-8")
+    config.write_text(text.replace('folders = ["policies"]', 'folders = ["packs"]'), encoding="utf-8")
     assert "local-510300" in {pack["id"] for pack in english(copy, "policy", "list", "--json").must(0).json()}
     institutions = english(copy, "institutions", "list", "--json").must(0).json()
     uscc = next(one["uscc"] for one in institutions if one["district"].startswith("5103") and one["accounts"])

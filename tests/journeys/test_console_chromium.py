@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from journey_browser import served
+from journey_browser import served, until
 
 from escrow_monitor.records.bulk import insert
 from escrow_monitor.records.database import Database
@@ -131,10 +131,10 @@ def test_a_search_changes_the_list_and_the_address_without_loading_the_page_agai
         page.evaluate("window.stays = true")
         page.get_by_label("Name or credit code").press_sequentially("英语")
         page.wait_for_url("**q=%E8%8B%B1%E8%AF%AD**")
-        page.wait_for_function("document.querySelectorAll('#found tbody tr').length === 7")
+        until(page, "document.querySelectorAll('#found tbody tr').length === 7")
         page.get_by_label("Worst alert").select_option("red")
         page.wait_for_url("**level=red**")
-        page.wait_for_function("document.querySelectorAll('#found tbody tr').length === 1")
+        until(page, "document.querySelectorAll('#found tbody tr').length === 1")
         assert page.evaluate("window.stays") is True
         page.get_by_role("link", name=NAMES[1]).click()
         page.wait_for_selector("#chart-title")

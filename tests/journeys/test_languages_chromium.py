@@ -35,7 +35,7 @@ TEXTS = """() => { const found = [];
             if (!one.closest('[lang]:not(html), .code, .no')) { found.push(one.getAttribute(name)); } } }
     return found }"""
 """What a page says; what is marked as being of another language, a number or a name in a file is left out."""
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("house")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from demo_house import EXACT, NOTE, House, signed_in
+from journey_browser import until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -17,7 +18,7 @@ FIRST_SCREEN = {"width": 1366, "height": 768}
 SPENDER, SECOND_SPENDER = "6219069683128311686", "6219061336554511034"
 """Two accounts of the demo that hold their floor, of a bank that sends statements."""
 TOLD = f"((where, said) => [...document.querySelectorAll(where)].some(node => ({EXACT})(node).endsWith(said)))"
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("house")]
+pytestmark = pytest.mark.slow
 
 
 def ends_at(found: Locator) -> float:
@@ -82,7 +83,7 @@ def test_a_breach_appears_on_the_open_page_and_after_the_stream_was_cut(browser:
 def _appears(page: Page, house: House, account_no: str) -> None:
     alert = alert_of(house, account_no)
     assert alert["severity"] == "red"
-    page.wait_for_function(f"{TOLD}('.feed .what', {json.dumps(alert['why_en'])})", timeout=30_000)
+    until(page, f"{TOLD}('.feed .what', {json.dumps(alert['why_en'])})")
     assert page.evaluate("window.stays") is True
 
 

@@ -37,7 +37,7 @@ FREE = frozenset({
 REFLECTED = ("q", "district", "state", "level", "rule", "kind", "actor", "about", "after", "before", "on", "lang",
              "nonsense", "round", "channel", "next", "uscc", "bank", "severity", "standing", "order", "sort", "done")
 URLS = frozenset({"href", "src", "action", "formaction", "xlink:href", "hx-get", "hx-post", "data", "poster"})
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("injection")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from journey_command import arguments, environment, here, run
 
 ACCOUNTS = "account_no,uscc,bank\n" + "".join(f"622200{number:013},,icbc\n" for number in range(400))
+MANY = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,31 @@ def test_a_reader_that_goes_away_is_no_finding(office: Path, words: tuple[str, .
     _, told = command.communicate(timeout=120)
     assert command.returncode == 0
     assert told == b""
+
+
+@pytest.mark.slow
+def test_who_stops_an_import_has_loaded_nothing_and_can_load_it_all(tmp_path: Path) -> None:
+    (tmp_path / "accounts.csv").write_text(
+        "account_no,uscc,bank\n" + "".join(f"622200{number:013},,icbc\n" for number in range(MANY)), "utf-8"
+    )
+    run("db", "upgrade", at=tmp_path).must(0)
+    stopped = 0
+    for after_seconds in (0.8, 1.3):
+        command = subprocess.Popen(
+            arguments("import", "accounts", "accounts.csv"), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        time.sleep(after_seconds)
+        command.send_signal(signal.SIGINT)
+        _, told = command.communicate(timeout=120)
+        if command.returncode == 0:
+            break
+        assert (command.returncode, told) == (130, b"stopped\n")
+        stopped += 1
+        assert here("accounts", "list", "--json", at=tmp_path).json() == []
+    assert stopped
+    here("import", "accounts", "accounts.csv", at=tmp_path).must(0)
+    assert len(here("accounts", "list", "--json", at=tmp_path).json()) == MANY
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])

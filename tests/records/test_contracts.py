@@ -471,7 +471,7 @@ def test_sums_kept_up_change_by_change_are_those_made_anew_and_those_of_the_ledg
 
 @pytest.mark.slow
 @given(first=st.lists(contract_changes, min_size=1, max_size=5, unique_by=lambda one: one.contract_no), steps=steps)
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_same_over_many_more_histories(
     schools: Database, first: list[Contract], steps: list[object]
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +19,6 @@ from escrow_monitor.domain.permissions import UserRole
 from escrow_monitor.records.alerts import silences as silence_records
 from escrow_monitor.records.alerts.book import RecordsAlertBook
 from escrow_monitor.records.bulk import run
-from escrow_monitor.records.database import Database
 from escrow_monitor.records.evidence import audit
 from escrow_monitor.records.people import keys, sessions, users
 from escrow_monitor.web.app import create_app
@@ -537,37 +535,3 @@ def test_keys_are_for_administrators_of_everything(desk: Site, world: World) -> 
     assert send(desk, f"/subscriptions/keys/{reader.key_id}/revoke", "boss").status_code == 404
     for fields in ({"name": ""}, {"name": "x" * 61}, {"lasts": "5000"}, {"uscc": "12"}):
         assert send(desk, "/subscriptions/keys", "boss", **{"name": "x", "lasts": "30", **fields}).status_code == 422
-
-
-# many
-
-
-@pytest.mark.slow
-def test_ten_thousand_open_alerts_are_listed_quickly(database: Database) -> None:
-    world = World(database=database)
-    count = 10_000
-    world.institutions(count)
-    signals = [
-        Signal(
-            key=alert_key(number, "floor"), severity=(Severity.RED, Severity.ORANGE, Severity.YELLOW)[number % 3],
-            standing="breached", why=Why(zh="低于最低余额", en="below the floor"), figures={}, as_of=NOW,
-            labels={"uscc": uscc(number), "account_no": no(number), "bank": bank(number), "district": "510302"},
-        )
-        for number in range(count)
-    ]
-    with database.write() as session:
-        RecordsAlertBook(session, channels=CHANNELS).advance(signals=signals, clears=(), now=NOW, cause="test")
-    site, took = staffed(world), []
-    person(world, "part", UserRole.STAFF, ("5103",))
-    onward = re.search(r'href="(/alerts\?[^"]+)" rel="next"', look(site, "/alerts").text)
-    assert onward is not None
-    for path in ("/alerts", onward[1].replace("&amp;", "&"), "/alerts?severity=red&quiet=loud", f"/alerts?q={NAMES[0]}",
-                 "/deliveries", f"/alerts/{id_of(world, 0)}"):
-        for who in ("wang", "part"):
-            for _ in range(5):
-                if path == "/deliveries" and who == "part":
-                    continue
-                begun = time.perf_counter()
-                assert look(site, path, who).status_code == 200
-                took.append(time.perf_counter() - begun)
-    assert sorted(took)[int(len(took) * 0.95)] < 0.3

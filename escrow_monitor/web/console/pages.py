@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from zoneinfo import ZoneInfo
@@ -17,9 +17,10 @@ from escrow_monitor.domain.permissions import Permission
 from escrow_monitor.web.console.assets import NAMES, asset, asset_hash, static
 from escrow_monitor.web.console.told import Told
 from escrow_monitor.web.console.words import Words
+from escrow_monitor.web.problems import Problem
 from escrow_monitor.web.who import Who
 
-__all__ = ["at_zone", "lang_of", "page", "routes", "static_version"]
+__all__ = ["asked_day", "at_zone", "lang_of", "page", "routes", "static_version"]
 
 LANGUAGE_COOKIE = "escrow_lang"
 LANGUAGE_SECONDS = 365 * 24 * 3600
@@ -68,6 +69,16 @@ def page(
 def lang_of(request: Request) -> Lang:
     """`?lang=`, else what was chosen before, else zh."""
     return "en" if request.query_params.get("lang", request.cookies.get(LANGUAGE_COOKIE)) == "en" else "zh"
+
+
+def asked_day(text: str, today: date) -> date:
+    """The day `on` which something is asked for; nothing is today. Raises Problem 400."""
+    if not text:
+        return today
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise Problem(400, "on is a date such as 2026-11-20") from error
 
 
 def at_zone(words: Words, *, now: datetime, zone: ZoneInfo) -> Told:

@@ -32,6 +32,7 @@ from escrow_monitor.web.back_test import STYLESHEET, back_test_page
 from escrow_monitor.web.console.assets import asset
 from escrow_monitor.web.console.forms import Sent, see_other, sent
 from escrow_monitor.web.console.gate import Gate
+from escrow_monitor.web.console.pages import asked_day
 from escrow_monitor.web.console.words import Words
 from escrow_monitor.web.fresh import Fresh
 from escrow_monitor.web.guard import SCOPE_CONFIRM, SCOPE_DECIDE, SCOPE_OPERATIONS, Guard
@@ -193,7 +194,7 @@ class _Look:
     async def effective(self, request: Request, who: Who, lang: Lang) -> Response:
         """What holds for one institution on a day."""
         uscc = request.query_params.get("uscc", "").strip()[:40]
-        day = _day(request.query_params.get("on", "").strip(), self._today())
+        day = asked_day(request.query_params.get("on", "").strip(), self._today())
         visible, now = scope_of(who), self._ports.clock.now()
 
         def ask() -> tuple[Institution | None, Sequence[EffectiveFloor]]:
@@ -453,15 +454,6 @@ def _applied(words: Words, clause: Any) -> str:
         *(words(f"mode.{each.value}") for each in sorted(clause.applies.modes)),
     ]
     return ("、" if words.lang == "zh" else ", ").join(named) or words("pol_applies_all")
-
-
-def _day(text: str, today: date) -> date:
-    if not text:
-        return today
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise Problem(400, "on is a date such as 2026-11-20") from error
 
 
 __all__ = ["Reach", "Reaches", "reaches", "routes"]

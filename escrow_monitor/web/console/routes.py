@@ -13,8 +13,6 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from alerts.feeds.item import Lang
-from escrow_monitor.errors import DatabaseError
-from escrow_monitor.logs import log
 from escrow_monitor.web.console import (
     account,
     alert,
@@ -34,6 +32,7 @@ from escrow_monitor.web.console import (
     subscriptions,
     users,
 )
+from escrow_monitor.web.console.forms import seen
 from escrow_monitor.web.console.institution import (
     CHART_DAYS,
     CHART_DAYS_MAX,
@@ -43,7 +42,6 @@ from escrow_monitor.web.console.institution import (
 )
 from escrow_monitor.web.console.institutions import filters_of, institutions_view
 from escrow_monitor.web.console.shared import Shared
-from escrow_monitor.web.console.sign_in import to_sign_in
 from escrow_monitor.web.console.tables import alerts as tables_of_alerts
 from escrow_monitor.web.console.tables import money as tables_of_money
 from escrow_monitor.web.console.tables import office as tables_of_office
@@ -110,9 +108,9 @@ def routes(guard: Guard, ports: WebPorts, works: Works) -> list[BaseRoute]:
         )
 
     return [
-        Route("/", _page(guard, home), methods=["GET"]),
-        Route("/institutions", _page(guard, institutions), methods=["GET"]),
-        Route("/institutions/{uscc}", _page(guard, institution), methods=["GET"]),
+        Route("/", seen(guard, home), methods=["GET"]),
+        Route("/institutions", seen(guard, institutions), methods=["GET"]),
+        Route("/institutions/{uscc}", seen(guard, institution), methods=["GET"]),
         Route("/institutions/{uscc}/chart.json", _data(guard, chart), methods=["GET"]),
         *cases.routes(guard, ports), *reconcile.routes(guard, ports),
         *imports.routes(guard, ports, works), *policies.routes(guard, ports, works),
@@ -125,24 +123,6 @@ def routes(guard: Guard, ports: WebPorts, works: Works) -> list[BaseRoute]:
             *tables_of_money.tables(), *tables_of_alerts.tables(guard, ports), *tables_of_office.tables(guard, ports),
         ]),
     ]
-
-
-def _page(guard: Guard, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
-    """A page: a stranger is led to the sign-in, and while the records cannot be read it says just that."""
-
-    async def found(request: Request) -> Response:
-        lang = pages.lang_of(request)
-        try:
-            return await answer(request, await guard.require(request, SCOPE_READ), lang)
-        except Problem as problem:
-            if problem.status in (401, 403):
-                return to_sign_in(request, lang)
-            raise
-        except DatabaseError as error:
-            log(__name__).error("web.records_unreachable", path=request.url.path, detail=str(error))
-            return pages.page("unreachable.html", lang, status=503, request=request)
-
-    return found
 
 
 def _data(guard: Guard, answer: Answer) -> Callable[[Request], Awaitable[Response]]:

@@ -17,6 +17,7 @@ from escrow_monitor.records.evidence import search as audit_search
 from escrow_monitor.records.evidence.audit import AuditRecord
 from escrow_monitor.web.console import audit, operations
 from escrow_monitor.web.console.gate import Gate
+from escrow_monitor.web.console.pages import asked_day
 from escrow_monitor.web.console.tables import ROWS_A_PIECE, Asked, Taken, piecewise
 from escrow_monitor.web.guard import Guard
 from escrow_monitor.web.ports import WebPorts
@@ -82,7 +83,7 @@ def _audit(asked: Asked) -> Iterable[Row]:
 def _effective(asked: Asked) -> Iterable[Row] | None:
     query, ports = asked.request.query_params, asked.ports
     uscc = query.get("uscc", "").strip()[:40]
-    on = _day(query.get("on", "").strip(), asked.now.astimezone(ports.zone).date())
+    on = asked_day(query.get("on", "").strip(), asked.now.astimezone(ports.zone).date())
     with ports.database.read() as session:
         found = register.institution(session, uscc) if uscc else None
         if found is None or not scope_of(asked.who).covers_institution(found):
@@ -136,10 +137,3 @@ def _banks(asked: Asked) -> Iterable[Row]:
     )
 
 
-def _day(text: str, today: date) -> date:
-    if not text:
-        return today
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise Problem(400, "on is a date such as 2026-11-20") from error
