@@ -211,6 +211,18 @@ def test_a_subject_cannot_bring_a_header_of_its_own(house: House) -> None:
     assert "Bcc: thief@evil.example" in subject(message)
 
 
+def test_what_others_wrote_cannot_become_markup(house: House) -> None:
+    markup = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    entry = entry_of(1, why=Why(zh=f"余额 {markup}", en="x"))
+    assert isinstance(send(house.channel(house.serve()), entry), Sent)
+    ((_, _, message),) = house.postman.taken
+    text, html = bodies(message)
+    assert markup in text
+    assert html.count("&lt;script&gt;") >= 1
+    assert "<script" not in html
+    assert "<img" not in html
+
+
 def test_several_entries_are_one_mail_and_the_same_several_have_the_same_id(house: House) -> None:
     channel = house.channel(house.serve())
     severities = [Severity.YELLOW, Severity.RED, Severity.YELLOW]

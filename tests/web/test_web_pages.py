@@ -641,3 +641,11 @@ def test_the_worst_open_alert_of_each_institution_is_kept_up_with_its_alerts(dat
     with database.read() as session:
         kept = fetch(session, "SELECT uscc, urgency, alerts FROM institution_alarms ORDER BY uscc")
     assert [tuple(row) for row in kept] == [(uscc(0), 0, 2), (uscc(2), 0, 1), (uscc(3), 2, 1), (uscc(4), 1, 1)]
+
+
+def test_no_script_of_ours_makes_markup_of_text() -> None:
+    makes = re.compile(r"\b(innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval|new Function)\b")
+    ours = [name for name in NAMES if name.endswith(".js") and name not in VENDORED]
+    assert {"live.js", "alerts.js", "console.js"} <= set(ours)
+    for name in ours:
+        assert not makes.search(asset_bytes(name).decode()), name
