@@ -44,6 +44,7 @@ class Together(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
         return SHARED.get(file, nodeid)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together | None:
     """With `--dist loadgroup`, as SHARED says."""
     return Together(config, log) if config.getvalue("dist") == "loadgroup" else None

@@ -112,7 +112,7 @@ def _ended(code: object) -> int:
     sys.stdout.flush()
     if code == STOPPED:
         # Typer makes a code of the key that stops a command.
-        sys.stderr.write("stopped\n")
+        raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from demo_house import NOTE, PEOPLE, REASON, House, signed_in
+from demo_house import GROUNDS, NOTE, PEOPLE, REASON, House, signed_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -47,7 +47,8 @@ def places(house: House) -> dict[str, str]:
 def names(house: House) -> list[str]:
     """What is written in Chinese in either language: who it is, and the titles of the sources of the law."""
     institutions = house.said("institutions", "list", "--json").json()
-    found = {one["name"] for one in institutions} | {*(display for _, display in PEOPLE.values()), "中文", NOTE, REASON}
+    found = {one["name"] for one in institutions} | {display for _, display in PEOPLE.values()}
+    found |= {"中文", NOTE, REASON, GROUNDS}
     found |= {one["course"] for one in house.said("contracts", "list", "--json").json() if one["course"]}
     for pack in house.said("policy", "list", "--json").json():
         shown = house.said("policy", "show", pack["id"], "--json").json()

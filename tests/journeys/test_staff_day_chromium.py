@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from demo_house import REASON, House, signed_in
+from demo_house import GROUNDS, REASON, House, signed_in
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -95,7 +95,7 @@ def test_nobody_changes_the_law_alone(browser: Browser, house: House) -> None:
         page.set_input_files("#pack-file", {
             "name": "local-999999.toml", "mimeType": "application/toml", "buffer": PACK.encode(),
         })
-        page.fill("#note", "the bureau's notice of October")
+        page.fill("#note", GROUNDS)
         page.get_by_role("button", name="Propose", exact=False).click()
         page.get_by_text("You proposed this").wait_for()
         change = page.url.partition("?")[0]

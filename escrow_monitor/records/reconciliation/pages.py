@@ -152,32 +152,26 @@ def open_count(session: Session, uscc: str) -> int:
     )
 
 
-def owners(session: Session, line_ids: Sequence[str], expected_ids: Sequence[str]) -> set[tuple[str, str]]:
+def owners(session: Session, line_ids: Collection[str], expected_ids: Collection[str]) -> set[tuple[str, str]]:
     """The institution and currency of each of these items, open or matched."""
-    found: set[tuple[str, str]] = set()
-    for half, ids in ((LINES, line_ids), (EXPECTED, expected_ids)):
-        found |= {(uscc, currency) for uscc, currency in fetch(
-            session, f"SELECT DISTINCT uscc, currency FROM {half.table} WHERE {half.identity} IN EACH(:ids)",
-            ids=sorted(set(ids)),
-        )}
-    return found
+    return {*owners_of_lines(session, line_ids).values(), *owners_of_items(session, expected_ids).values()}
 
 
-def owner_of_lines(session: Session, line_ids: Collection[str]) -> dict[str, str]:
-    """Whose each of these lines is, by the code of the institution; unknown ones are left out."""
-    return _owner_of(session, LINES, line_ids)
+def owners_of_lines(session: Session, line_ids: Collection[str]) -> dict[str, tuple[str, str]]:
+    """The institution and currency of each of these lines, by their ids; unknown ones are left out."""
+    return _owners(session, LINES, line_ids)
 
 
-def owner_of_items(session: Session, expected_ids: Collection[str]) -> dict[str, str]:
+def owners_of_items(session: Session, expected_ids: Collection[str]) -> dict[str, tuple[str, str]]:
     """The same of expected items."""
-    return _owner_of(session, EXPECTED, expected_ids)
+    return _owners(session, EXPECTED, expected_ids)
 
 
-def _owner_of(session: Session, half: Side[Any], ids: Collection[str]) -> dict[str, str]:
-    return dict(fetch(
-        session, f"SELECT {half.identity}, uscc FROM {half.table} WHERE {half.identity} IN EACH(:ids)",
+def _owners(session: Session, half: Side[Any], ids: Collection[str]) -> dict[str, tuple[str, str]]:
+    return {identity: (uscc, currency) for identity, uscc, currency in fetch(
+        session, f"SELECT {half.identity}, uscc, currency FROM {half.table} WHERE {half.identity} IN EACH(:ids)",
         ids=sorted(set(ids)),
-    ))
+    )}
 
 
 def not_open(session: Session, line_ids: Sequence[str], expected_ids: Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ from escrow_monitor.records.database import Session
 from escrow_monitor.records.match_lists import BREAKS, MATCHES, OpenItem, matches_by_line, open_items
 from escrow_monitor.records.matching.decisions import StoredMatch, match_of, proposals_for
 from escrow_monitor.records.matching.sources import ENTRY_ID
-from escrow_monitor.records.reconciliation.pages import not_open, owner_of_items, owner_of_lines
+from escrow_monitor.records.reconciliation.pages import not_open, owners_of_items, owners_of_lines
 from escrow_monitor.records.sorted_lists import begins
 from escrow_monitor.web.api.again import Again, answer_of, made_once
 from escrow_monitor.web.api.deciding import decider, decides
@@ -263,12 +263,12 @@ def _answer(
 
 def _check_theirs(session: Session, who: Who, lines: Collection[str], items: Collection[str]) -> None:
     """Raise Problem 404 unless every item exists and is of an institution that they see; both look the same."""
-    for ids, whose in ((lines, owner_of_lines(session, lines)), (items, owner_of_items(session, items))):
+    for ids, whose in ((lines, owners_of_lines(session, lines)), (items, owners_of_items(session, items))):
         for each in ids:
             missing = Problem(404, f"there is no item {each[:80]!r}: see matches")
             if each not in whose:
                 raise missing
-            who.check_sees(session, whose[each], missing, what="match")
+            who.check_sees(session, whose[each][0], missing, what="match")
 
 
 def _match_of(session: Session, item: str, *, is_line: bool) -> StoredMatch | None:

@@ -5,7 +5,6 @@ To make one takes seconds where there are many accounts: it is long work, and it
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,6 +27,7 @@ from escrow_monitor.actions.monthly_return import (
 from escrow_monitor.actions.return_tables import FORMATS, header, pieces
 from escrow_monitor.domain.findings import Sentence
 from escrow_monitor.domain.permissions import Permission
+from escrow_monitor.domain.visibility import DISTRICT_SHAPE
 from escrow_monitor.web.console.forms import Sent, see_other, sent
 from escrow_monitor.web.console.gate import Gate
 from escrow_monitor.web.guard import SCOPE_READ, Guard
@@ -41,7 +41,6 @@ from escrow_monitor.web.works import Kind, Progress, TooMuchWork, Work, Works, W
 MONTHS_OFFERED = 12
 INSTITUTIONS_SHOWN = 200
 """The worst of them; the file has all."""
-_DISTRICT = re.compile(r"[0-9]{2,6}\Z", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +82,7 @@ class _Desk:
     async def months(self, request: Request, who: Who, lang: Lang) -> Response:
         """Which months there are to choose from. To make one takes a while, so none is made unasked."""
         month, district = request.query_params.get("month", ""), request.query_params.get("district", "").strip()
-        if MONTH_SHAPE.match(month) and (not district or _DISTRICT.match(district)):
+        if MONTH_SHAPE.match(month) and (not district or DISTRICT_SHAPE.match(district)):
             return see_other(_address(month, district))
         return self._gate.shown("returns.html", request, lang, page=None, work=None, **self._choice("", ""))
 
@@ -157,7 +156,7 @@ class _Desk:
             raise Problem(404, "a return is of a month such as 2026-10")
         if f"{self._ports.clock.now().astimezone(self._ports.zone):%Y-%m}" < month:
             raise Problem(404, f"{month} has not begun: there is nothing to return yet")
-        if district and not _DISTRICT.match(district):
+        if district and not DISTRICT_SHAPE.match(district):
             raise Problem(400, "a district is the beginning of its code, such as 5103")
         return month, district
 
